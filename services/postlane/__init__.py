@@ -1,0 +1,1 @@
+"""Postlane: an event-streaming mail pipeline on Apache Kafka for ticketing systems."""

@@ -1,0 +1,1 @@
+"""I/O without decisions: Kafka, Avro, SMTP, IMAP, blobs, logs, metrics."""

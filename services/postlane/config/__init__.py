@@ -1,0 +1,1 @@
+"""The typed configuration: one TOML file plus POSTLANE_* environment variables."""

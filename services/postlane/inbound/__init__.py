@@ -1,0 +1,1 @@
+"""The inbound service: IMAP mailboxes into Kafka."""

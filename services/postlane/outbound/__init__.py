@@ -1,0 +1,1 @@
+"""The outbound service: mail requests from Kafka to an SMTP relay."""

@@ -1,0 +1,275 @@
+"""The seams between loops and I/O; a Protocol stands here only where a fake exists beside the real adapter.
+
+`EventLog` and `LogWriter` block and are called from threads, as librdkafka works; the mail ports are async.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from postlane.core.mail import BlobRef
+from postlane.core.transcript import Envelope, Transcript
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPartition:
+    """One partition of one topic, by the topic's full (prefixed) name."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """A record as read; `timestamp_ms` is the broker's or producer's, milliseconds since 1970 UTC."""
+
+    at: TopicPartition
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecord:
+    """A record to be written to an explicit partition."""
+
+    to: TopicPartition
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPoint:
+    """A group's committed offset of one partition with its metadata (at most 4096 bytes at the broker)."""
+
+    offset: int
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A partition's low watermark and its end (high watermark: the next offset to be written)."""
+
+    low: int
+    end: int
+
+
+class Fenced(Exception):
+    """A newer owner has taken the transactional id over, or the group no longer counts us in: forget the partition."""
+
+
+class TransactionAborted(Exception):
+    """The open transaction was aborted as a whole; what it held must be rebuilt and written again."""
+
+
+class RecordRefused(Exception):
+    """The broker refuses one record for good (too large, invalid); the transaction was aborted.
+
+    `index` is the record's place in the staged sequence.
+    """
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"record {index} refused: {reason}")
+        self.index = index
+        self.reason = reason
+
+
+class LogUnavailable(Exception):
+    """Kafka does not answer or is not ready; the same call may be made again."""
+
+
+class LogWriter(Protocol):
+    """The holder of one transactional id; at most one transaction is open. Not thread-safe; every call blocks."""
+
+    def take_over(self) -> None:
+        """Fence former holders and finish or abort what they left open (`init_transactions`). Raises Fenced, LogUnavailable."""
+
+    def stage(self, records: Sequence[NewRecord]) -> list[int]:
+        """Begin a transaction, produce, flush; return the records' offsets in order.
+
+        Raises Fenced, TransactionAborted, RecordRefused, LogUnavailable; after any of the last three no transaction is open.
+        """
+
+    def commit(
+        self,
+        group_member: "GroupMember | None" = None,
+        points: "Sequence[tuple[TopicPartition, CommitPoint]]" = (),
+    ) -> None:
+        """Send the group's offsets with the transaction and commit it.
+
+        A commit that times out is unknown and is repeated here until it is known (KIP-98). Raises Fenced, TransactionAborted.
+        """
+
+    def close(self) -> None:
+        """Give up the id without waiting; an open transaction is aborted."""
+
+
+class EventLog(Protocol):
+    """Kafka as the services see it."""
+
+    def writer(self, transactional_id: str) -> LogWriter:
+        """A new writer with that id; it does nothing until `take_over`."""
+
+    def topic_id(self, topic: str) -> str:
+        """The id the broker gave the topic when it was created (KIP-516)."""
+
+    def partition_count(self, topic: str) -> int:
+        """How many partitions the topic has now."""
+
+    def bounds(self, at: TopicPartition) -> Bounds:
+        """Low watermark and high watermark (read_uncommitted)."""
+
+    def offset_at(self, at: TopicPartition, timestamp_ms: int) -> int:
+        """The first offset whose timestamp is at or after the given one; the end if there is none."""
+
+    def committed(self, group: str, at: TopicPartition) -> CommitPoint | None:
+        """The group's stable committed offset (KIP-447 require_stable); None where there is none."""
+
+    def read(
+        self, at: TopicPartition, start: int, stop: int, timeout_seconds: float
+    ) -> Iterator[list[LogRecord]]:
+        """Batches of committed records from `start` until the position reaches `stop`.
+
+        Raises LogUnavailable when that takes longer than `timeout_seconds` without progress (an open transaction below `stop`).
+        """
+
+    def fetch_at(self, at: TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
+        """The records at these offsets (ascending), read_committed; an offset that is gone is left out."""
+
+    def join(self, group: str, topic: str, listener: "GroupListener") -> "GroupMember":
+        """Join a consumer group on one topic; the listener is called from the member's thread."""
+
+    def close(self) -> None:
+        """Release clients."""
+
+
+class GroupListener(Protocol):
+    """What a group member tells its service; called from the member's thread, may block for a bounded time."""
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        """These partitions are now ours; recover them, then `start` them."""
+
+    def revoked(self, partitions: Sequence[int]) -> None:
+        """These partitions are taken away; return once their work is committed or given up."""
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        """These partitions belong to somebody else already; nothing of theirs may be committed."""
+
+    def fetched(self, batch: list[LogRecord]) -> None:
+        """Records of started partitions, in offset order per partition; control records leave gaps."""
+
+    def stumbled(self, error: str, fatal: bool) -> None:
+        """The broker is away or refuses us; `error` is one line for people."""
+
+
+class GroupMember(Protocol):
+    """A membership in a consumer group whose partitions are fetched only once started. Thread-safe."""
+
+    def start(self, partition: int, offset: int) -> None:
+        """Fetch this assigned partition from `offset`, also again after `pause`."""
+
+    def pause(self, partition: int) -> None:
+        """Stop fetching; records already fetched may still arrive and must be dropped or kept by the caller."""
+
+    def close(self) -> None:
+        """Leave the group: `revoked` is called for what is owned, then the thread ends."""
+
+
+class MailSink(Protocol):
+    """A pool of SMTP sessions to one relay."""
+
+    async def send(self, envelope: Envelope, message: bytes) -> Transcript:
+        """Make one attempt and return what the relay said; never raises for what a relay or the network does."""
+
+    async def close(self) -> None:
+        """End idle sessions politely and cut the rest."""
+
+
+class BlobStore(Protocol):
+    """Content-addressed, write-once storage for raw mail and large attachments."""
+
+    async def put(self, content: bytes) -> BlobRef:
+        """Make the content durable and return its name; writing it again refreshes its age."""
+
+    async def get(self, ref: BlobRef) -> bytes:
+        """The content. Raises BlobMissing."""
+
+
+class BlobMissing(Exception):
+    """No blob of that name is in the store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderState:
+    """What SELECT says: `uid_next` is the UID that the next mail will have at least."""
+
+    uid_validity: int
+    uid_next: int
+    exists: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedMail:
+    """One mail in a folder, known by UID, its size (RFC822.SIZE) and arrival (INTERNALDATE)."""
+
+    uid: int
+    size_bytes: int
+    received_at: datetime
+
+
+class MailSourceError(Exception):
+    """The mail server refuses or does not answer; `retry_after_seconds` where it said so. The session is closed."""
+
+    def __init__(self, message: str, *, auth: bool = False, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.auth = auth
+        self.retry_after_seconds = retry_after_seconds
+
+
+class MailSource(Protocol):
+    """One authenticated IMAP session on one selected folder; every call has a deadline. Raises MailSourceError."""
+
+    async def open(self, folder: str) -> FolderState:
+        """Connect, log in and select the folder."""
+
+    async def list_since(self, uid: int, limit: int) -> list[ListedMail]:
+        """Mails with a UID above `uid`, ascending, at most `limit` (`UID n:*` quirk of RFC 3501 6.4.8 removed)."""
+
+    async def count_since(self, received_at: datetime) -> int:
+        """How many mails arrived on or after that day."""
+
+    async def first_uid_since(self, received_at: datetime) -> int | None:
+        """The lowest UID of a mail that arrived on or after that day; None if there is none."""
+
+    async def fetch(self, uids: Sequence[int]) -> dict[int, bytes]:
+        """Raw bytes by UID (BODY.PEEK[]); a mail that is gone is left out."""
+
+    async def fetch_part(self, uid: int, start: int, size: int) -> bytes:
+        """Bytes `start..start+size` of one mail (BODY.PEEK[]<start.size>); shorter at the end, empty past it."""
+
+    async def fetch_header(self, uid: int) -> bytes:
+        """The header block alone (BODY.PEEK[HEADER])."""
+
+    async def flag(self, uids: Sequence[int], flag: str) -> None:
+        """Add a system or keyword flag, such as Seen with its backslash."""
+
+    async def move(self, uids: Sequence[int], folder: str) -> None:
+        """Move to another folder, creating it if need be (MOVE, else COPY + STORE + UID EXPUNGE)."""
+
+    async def delete(self, uids: Sequence[int]) -> None:
+        """Delete exactly these (UID EXPUNGE); without UIDPLUS only flag them deleted."""
+
+    async def wait_for_change(self, timeout_seconds: float) -> bool:
+        """IDLE (or sleep where the server cannot) until something changed (True) or the time is over (False)."""
+
+    async def close(self) -> None:
+        """Log out politely, within a short deadline."""
+
+
+Clock = Callable[[], float]
