@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Protocol
 
 from postlane.core.mail import BlobRef
+from postlane.core.trail import Headers
 from postlane.core.transcript import Envelope, Transcript
-
-Headers = tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
