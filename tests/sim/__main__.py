@@ -28,7 +28,7 @@ def caught_at(planted: Planted) -> int | None:
     for seed in range(PLANTED_SEEDS_MAX):
         try:
             play(seed, planted)
-        except (Violation, RuntimeError, KeyError):
+        except Violation:
             return seed
     return None
 

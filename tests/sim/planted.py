@@ -7,26 +7,15 @@ from postlane.core.lane_mail import CommitBatch, LaneMail, Recovered
 from postlane.core.lane_queue import Lane
 from postlane.core.lanes import Lanes
 from postlane.core.status import MailState, Origin
-
 from sim.broker import Broker
 from sim.sender import Planted
 
 
 class _NoLaneBlockLanes(Lanes):
-    def startable(self, lane: Lane, now: float) -> bool:
-        busy, lane.busy = lane.busy, None
-        try:
-            return super().startable(lane, now)
-        finally:
-            lane.busy = busy
-
     def place(self, lane: Lane, now: float) -> None:
-        super().place(lane, now)
-        if lane.busy is not None and len(lane.mails) > 1:
+        if lane.busy is None and lane.mails and lane.mails[0].due > now:
             lane.mails.rotate(-1)
-            busy, lane.busy = lane.busy, None
-            super().place(lane, now)
-            lane.busy = busy
+        super().place(lane, now)
 
 
 class _WriteOrderLanes(Lanes):
@@ -47,7 +36,7 @@ class _DeadNotAwaitedLanes(Lanes):
 
 
 class NoLaneBlock(Planted):
-    """A lane does not block on its head's retry: the followers overtake it."""
+    """A lane does not block while its head waits for a retry: the followers overtake it."""
 
     lanes_type = _NoLaneBlockLanes
 

@@ -32,14 +32,12 @@ from postlane.core.lane_mail import (
 from postlane.core.lane_steps import step
 from postlane.core.lanes import Lanes, LanesPolicy
 from postlane.core.mail import Address
-from postlane.core.recovery import Found, JournalFold, StatusFold, conclude, plan_recovery
 from postlane.core.pointers import encode_pointers
+from postlane.core.recovery import Found, JournalFold, StatusFold, conclude, plan_recovery
 from postlane.core.request import MailRequested
 from postlane.core.retry import RetryPolicy
 from postlane.core.scribe import Scribe
 from postlane.core.status import Origin, SmtpReply
-
-
 from sim.broker import Broker, MainRecord
 
 CONNECTIONS = 3
@@ -49,7 +47,9 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH_SECONDS = EPOCH.timestamp()
 
 POLICY = LanesPolicy(
-    retry=RetryPolicy(delays_seconds=(2.0, 30.0), jitter_share=0.5, age_max_seconds=1e9, memory_delay_seconds=5.0),
+    retry=RetryPolicy(
+        delays_seconds=(2.0, 30.0), jitter_share=0.5, age_max_seconds=1e9, memory_delay_seconds=5.0
+    ),
     window_mails=8,
     window_bytes=1_000_000,
     uncommitted_max=UNCOMMITTED_MAX,
@@ -139,9 +139,13 @@ class Sender:
         journal = JournalFold()
         for offset, (key, entry, _content) in broker.committed(broker.retry, self.plan.retry_from, retry_end):
             journal.add(offset, key, entry)
-        recovered = conclude(self.plan, journal, statuses, (status_end, retry_end), f"topic{self.topic_number}")
+        recovered = conclude(
+            self.plan, journal, statuses, (status_end, retry_end), f"topic{self.topic_number}"
+        )
         recovered = self.planted.recovered(recovered)
-        scribe = Scribe(topic="main", topic_id=f"topic{self.topic_number}", partition=0, instance=f"sender{self.number}")
+        scribe = Scribe(
+            topic="main", topic_id=f"topic{self.topic_number}", partition=0, instance=f"sender{self.number}"
+        )
         self.lanes = self.planted.lanes_type(POLICY, scribe, recovered, now)
 
     # Running
@@ -196,7 +200,11 @@ class Sender:
         if stop <= self.lanes.position:
             return
         arrivals = tuple(
-            Arrival(offset=offset, key=b"t%d" % record.ticket, content=content_of(record, f"topic{self.topic_number}"))
+            Arrival(
+                offset=offset,
+                key=b"t%d" % record.ticket,
+                content=content_of(record, f"topic{self.topic_number}"),
+            )
             for offset, record in enumerate(self.broker.main[start:stop], start)
         )
         self._step(Arrived(arrivals, stop), now)
@@ -233,7 +241,9 @@ class Sender:
         delivered, waiting, failed = [], [], []
         for recipient in todo:
             dice = rnd.random()
-            trouble = RecipientTrouble(address=recipient, cause="c", answer=LATER, wait_seconds=rnd.choice([None, 0.0, 20.0]))
+            trouble = RecipientTrouble(
+                address=recipient, cause="c", answer=LATER, wait_seconds=rnd.choice([None, 0.0, 20.0])
+            )
             if dice < ok:
                 delivered.append(recipient)
             elif dice < ok + dead:
@@ -265,7 +275,7 @@ class Sender:
             broker.decide(work.number, commit=False)
             self.dead = True
             return
-        if work.phase != "end" and not calm and rnd.random() < 0.05 or rnd.random() < (0 if calm else 0.05):
+        if (work.phase != "end" and not calm and rnd.random() < 0.05) or rnd.random() < (0 if calm else 0.05):
             broker.decide(work.number, commit=False)
             self.transaction = None
             self._step(Aborted(), now)
@@ -276,7 +286,11 @@ class Sender:
                 work.phase = "offsets"
             case "offsets":
                 assert work.commit is not None
-                broker.pending_offsets[work.number] = (self.topic_number, work.commit.base, work.commit.pointers)
+                broker.pending_offsets[work.number] = (
+                    self.topic_number,
+                    work.commit.base,
+                    work.commit.pointers,
+                )
                 work.phase = "end"
             case "end":
                 broker.decide(work.number, commit=True)
@@ -287,7 +301,9 @@ class Sender:
     def _append(self, work: Transaction, now: float) -> None:
         broker, batch = self.broker, work.batch
         statuses = tuple(broker.status.append(work.number, keyed) for keyed in batch.statuses)
-        puts = tuple(broker.retry.append(work.number, (copy.key, copy.put, copy.content)) for copy in batch.puts)
+        puts = tuple(
+            broker.retry.append(work.number, (copy.key, copy.put, copy.content)) for copy in batch.puts
+        )
         for key, done in batch.dones:
             broker.retry.append(work.number, (key, done, None))
         assert self.lanes is not None
@@ -341,5 +357,3 @@ def record_of(content: Content) -> MainRecord:
     assert content.request is not None
     ticket, _, number = content.request.subject.partition("#")
     return MainRecord(int(ticket), int(number))
-
-

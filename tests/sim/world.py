@@ -12,7 +12,6 @@ from collections import Counter
 
 from postlane.core.lane_mail import WriteBatch
 from postlane.core.status import Origin
-
 from sim.broker import Broker, MainRecord
 from sim.sender import CONNECTIONS, EPOCH_SECONDS, RECIPIENTS, UNCOMMITTED_MAX, Planted, Sender
 
@@ -53,7 +52,9 @@ class World:
     def accepted(self, sender: Sender, record: MainRecord, recipient: str) -> None:
         """The relay took a mail for a recipient."""
         key = (record, recipient)
-        self.trace.append(f"    relay accepts t{record.ticket}#{record.number} for {recipient[0]} from sender{sender.number}")
+        self.trace.append(
+            f"    relay accepts t{record.ticket}#{record.number} for {recipient[0]} from sender{sender.number}"
+        )
         if key in self.accepted_by:
             self.stats["duplicates"] += 1
             return
@@ -65,7 +66,9 @@ class World:
 
     def died(self, sender: Sender, record: MainRecord, recipients: tuple[str, ...]) -> None:
         """The relay refused recipients for good; it counts once it is committed."""
-        self.trace.append(f"    relay refuses t{record.ticket}#{record.number} for {recipients} from sender{sender.number}")
+        self.trace.append(
+            f"    relay refuses t{record.ticket}#{record.number} for {recipients} from sender{sender.number}"
+        )
 
     def committed(self, batch: WriteBatch) -> None:
         """A transaction was decided."""
@@ -110,7 +113,9 @@ class World:
             record = MainRecord(ticket, self.produced[ticket])
             self.produced[ticket] += 1
             self.broker.main.append(record)
-            self.trace.append(f"{now - EPOCH_SECONDS:.0f} main {self.broker.topic_id}:{len(self.broker.main) - 1} = t{ticket}#{record.number}")
+            self.trace.append(
+                f"{now - EPOCH_SECONDS:.0f} main {self.broker.topic_id}:{len(self.broker.main) - 1} = t{ticket}#{record.number}"
+            )
         if self.rnd.random() < self.crash_share:
             self._replace_owner(works_on=self.rnd.random() < 0.5)
         if self.recreate and self.rnd.random() < 0.01:
@@ -130,9 +135,13 @@ class World:
         return Sender(self.broker, self, self.owners, self.planted)
 
     def _recreate_topic(self) -> None:
-        live = {entry[1].origin for _, entry in self.broker.committed(self.broker.retry, 0, self.broker.retry.end)}
+        live = {
+            entry[1].origin for _, entry in self.broker.committed(self.broker.retry, 0, self.broker.retry.end)
+        }
         for offset, record in enumerate(self.broker.main):
-            if not any(origin.topic_id == self.broker.topic_id and origin.offset == offset for origin in live):
+            if not any(
+                origin.topic_id == self.broker.topic_id and origin.offset == offset for origin in live
+            ):
                 self.gone.add(record)
         self.broker.recreate_main()
         self.trace.append(f"main topic recreated as {self.broker.topic_id}")
@@ -148,7 +157,9 @@ class World:
             if zombie.life < -25 and zombie.transaction is not None:  # the coordinator's transaction timeout
                 self.broker.decide(zombie.transaction.number, commit=False)
         self.zombies = [
-            z for z in self.zombies if not (z.dead and (z.transaction is None or z.transaction.number in self.broker.decided))
+            z
+            for z in self.zombies
+            if not (z.dead and (z.transaction is None or z.transaction.number in self.broker.decided))
         ]
 
     def _check_end(self) -> None:
@@ -170,4 +181,8 @@ class World:
 
     def _unfinished(self) -> list[str]:
         lanes = self.owner.lanes
-        return [] if lanes is None else [f"{m.origin} due {m.due} parked {m.parked}" for m in list(lanes.mails.values())[:4]]
+        return (
+            []
+            if lanes is None
+            else [f"{m.origin} due {m.due} parked {m.parked}" for m in list(lanes.mails.values())[:4]]
+        )

@@ -1,0 +1,58 @@
+# Every target has one line of help; `make` alone prints them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SEEDS ?= 2000
+export PYTHONPATH := services:deploy:tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fmt check test demo up down status sim chaos bench lock clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Postlane needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+setup: $(READY) ## Make the virtual environment with the locked packages
+
+fmt: setup ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+
+check: setup ## Format check, lint, types, import layers, schema compatibility
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m postlane.adapters.schema_compatibility
+
+test: setup ## All tests, on a real Kafka broker and real mail servers of their own
+	$(BIN)/pytest $(ARGS)
+
+demo: setup ## Watch real mail go round; KEEP=1 leaves everything running
+	$(BIN)/python -m demo $(if $(KEEP),--keep)
+
+up: setup ## Start Kafka, a mail server and the test relay under .local/
+	$(BIN)/python -m localstack up $(ARGS)
+
+down: setup ## Stop what `make up` started
+	$(BIN)/python -m localstack down
+
+status: setup ## Say what of it runs, and where
+	$(BIN)/python -m localstack status
+
+sim: setup ## Simulate the outbound core on random schedules (SEEDS=2000)
+	$(BIN)/python -m sim --seeds $(SEEDS)
+
+lock: setup ## Write requirements.lock anew from pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --all-extras --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the virtual environment and everything local
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,83 @@
+"""The outbound metrics: what the loop observes, said to the registry in one place."""
+
+import time
+from collections import Counter
+
+from postlane.adapters.metrics import Metrics
+from postlane.core import metrics as names
+from postlane.core.attempt import Attempted, Judgement
+from postlane.core.lane_mail import WriteBatch
+from postlane.core.lanes import Lanes
+from postlane.core.relay_gate import Hold
+from postlane.core.status import MailState
+
+
+class Gauges:
+    """A thin layer over Metrics that knows which number means what."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def owned(self, partitions: int) -> None:
+        """How many partitions this process works on."""
+        self._metrics.gauge(names.PARTITIONS_OWNED).set(partitions)
+
+    def recovered(self, seconds: float) -> None:
+        """A partition was taken over."""
+        self._metrics.histogram(names.RECOVERY_SECONDS).observe(seconds)
+
+    def transaction(self, end: str) -> None:
+        """A transaction ended otherwise than by its commit."""
+        self._metrics.counter(names.TRANSACTIONS, end=end).inc()
+
+    def kafka_error(self, *, fatal: bool) -> None:
+        """The Kafka client reported an error."""
+        self._metrics.counter(names.KAFKA_ERRORS, fatal=str(fatal).lower()).inc()
+
+    def committed(self, batch: WriteBatch, seconds: float) -> None:
+        """A transaction is durable."""
+        self.transaction("committed")
+        self._metrics.histogram(names.COMMIT_SECONDS).observe(seconds)
+        for keyed in batch.statuses:
+            status = keyed.status
+            self._metrics.counter(names.MAILS, state=status.state.value, cause=status.cause).inc()
+            if status.state is MailState.DUPLICATE:
+                self._metrics.counter(names.DUPLICATES).inc()
+
+    def attempt(self, relay: str, judgement: Judgement, seconds: float) -> None:
+        """An SMTP attempt came back."""
+        if isinstance(judgement, Attempted):
+            troubles = judgement.failed or judgement.waiting
+            cause = troubles[0].cause if troubles else "accepted"
+            if judgement.unknown:
+                self._metrics.counter(names.UNKNOWN_OUTCOMES, relay=relay).inc()
+        else:
+            cause = judgement.cause
+        self._metrics.counter(names.ATTEMPTS, relay=relay, cause=cause).inc()
+        self._metrics.histogram(names.ATTEMPT_SECONDS, relay=relay).observe(seconds)
+
+    def relay(self, relay: str, hold: Hold | None, before: Hold | None) -> None:
+        """The relay is held, or free again."""
+        if before is not None and (hold is None or hold.cause != before.cause):
+            self._metrics.forget(names.RELAY_HELD, relay=relay, cause=before.cause)
+        if hold is not None:
+            self._metrics.gauge(names.RELAY_HELD, relay=relay, cause=hold.cause).set(1)
+
+    def partition(self, partition: int, lanes: Lanes, states: Counter[str], in_flight: int) -> None:
+        """How one partition stands."""
+        gauge, now = self._metrics.gauge, time.time()
+        for place in ("memory", "parked"):
+            gauge(names.WAITING, partition=partition, place=place).set(states[place])
+        oldest_waiting = min((mail.first_seen for mail in lanes.mails.values()), default=now)
+        oldest_outcome = lanes.committing.oldest_at or now
+        gauge(names.IN_FLIGHT, partition=partition).set(in_flight)
+        gauge(names.WINDOW_BYTES, partition=partition).set(lanes.memory_bytes)
+        gauge(names.LANES, partition=partition).set(len(lanes.lanes))
+        gauge(names.OLDEST_WAITING_SECONDS, partition=partition).set(max(0.0, now - oldest_waiting))
+        gauge(names.UNCOMMITTED_OUTCOMES, partition=partition).set(lanes.committing.uncommitted)
+        gauge(names.OLDEST_UNCOMMITTED_SECONDS, partition=partition).set(max(0.0, now - oldest_outcome))
+        gauge(names.PARTITION_PAUSED, partition=partition).set(lanes.paused)
+
+    def forget(self, partition: int) -> None:
+        """The partition is no longer ours."""
+        self._metrics.forget_everywhere("partition", partition)

@@ -1,0 +1,53 @@
+"""Reads parked mails back from the journal when they are due."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from postlane.core.lane_mail import Load, Loaded
+from postlane.core.trail import BadTrail, decode_claim
+from postlane.outbound.intake import Intake
+from postlane.ports import BlobMissing, BlobStore, EventLog, LogRecord, LogUnavailable, TopicPartition
+
+AGAIN_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class JournalReader:
+    """Shared by all partitions of a process."""
+
+    def __init__(self, event_log: EventLog, topic: str, intake: Intake, blobs: BlobStore) -> None:
+        self._log = event_log
+        self._topic = topic
+        self._intake = intake
+        self._blobs = blobs
+
+    async def load(self, partition: int, loads: Sequence[Load]) -> list[Loaded]:
+        """The contents of these puts; waits while Kafka is away. None stands for a record that is gone."""
+        at = TopicPartition(self._topic, partition)
+        offsets = sorted(load.retry_offset for load in loads)
+        while True:
+            try:
+                records = await asyncio.to_thread(self._log.fetch_at, at, offsets)
+                break
+            except LogUnavailable as error:
+                log.warning("journal_unavailable", partition=partition, reason=str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
+        found = {record.offset: record for record in records}
+        return [await self._loaded(load, found.get(load.retry_offset)) for load in loads]
+
+    async def _loaded(self, load: Load, record: LogRecord | None) -> Loaded:
+        if record is None:
+            log.error("journal_record_lost", offset=load.retry_offset, origin=load.origin.offset)
+            return Loaded(load.origin, None)
+        try:
+            claim = decode_claim(record.headers)
+            value = record.value if claim is None else await self._blobs.get(claim)
+        except (BadTrail, BlobMissing) as error:
+            log.error(
+                "journal_record_lost", offset=load.retry_offset, origin=load.origin.offset, reason=str(error)
+            )
+            return Loaded(load.origin, None)
+        return Loaded(load.origin, self._intake.content(record.key, value, record.headers))

@@ -1,0 +1,139 @@
+"""One relay at work: builds the message, makes the attempt, judges the answers, keeps the gate."""
+
+import random
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from postlane.core.attempt import Attempted, Classify, Judgement, RecipientTrouble, RelayHeld, describe, judge
+from postlane.core.lane_mail import Attempt, AttemptEnded
+from postlane.core.mime_build import BuildOptions, BuiltMail, build_mail
+from postlane.core.relay_gate import RelayGate
+from postlane.core.request import MailRequested
+from postlane.core.transcript import Envelope, Lost, Phase
+from postlane.ports import BlobMissing, BlobStore, MailSink
+
+CAUSE_ATTACHMENT_MISSING = "attachment_missing"
+CAUSE_NOT_BUILT = "not_built"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One attempt's end, and how long it took."""
+
+    ended: AttemptEnded
+    seconds: float
+
+
+class RelayDesk:
+    """A relay's sink with its gate; `in_flight` counts the attempts of all partitions and is kept by the loop."""
+
+    def __init__(
+        self, gate: RelayGate, sink: MailSink, blobs: BlobStore, classify: Classify, options: BuildOptions
+    ) -> None:
+        self.gate = gate
+        self.in_flight = 0
+        self._sink = sink
+        self._blobs = blobs
+        self._classify = classify
+        self._options = options
+
+    @property
+    def name(self) -> str:
+        """The relay's name in the configuration."""
+        return self.gate.relay
+
+    def free_slots(self, now: float) -> int:
+        """How many mails may start now."""
+        return self.gate.free_slots(self.in_flight, now)
+
+    async def deliver(self, attempt: Attempt) -> Delivery:
+        """Make one attempt; never raises for what the relay, the network or a missing attachment does."""
+        request = attempt.content.request
+        assert request is not None, "the lanes end a mail without a request unsent"
+        started = time.monotonic()
+        message_id, judgement = await self._attempt(request, attempt.remaining)
+        self._tell_gate(judgement)
+        seconds = time.monotonic() - started
+        _log_attempt(request, attempt, judgement, relay=self.name, seconds=seconds)
+        ended = AttemptEnded(
+            origin=attempt.origin,
+            judgement=judgement,
+            relay=self.name,
+            message_id=message_id,
+            jitter=random.random(),  # noqa: S311 - spreads retries
+        )
+        return Delivery(ended, seconds)
+
+    async def _attempt(
+        self, request: MailRequested, remaining: tuple[str, ...] | None
+    ) -> tuple[str | None, Judgement]:
+        try:
+            blobs = {
+                attachment.blob.sha256: await self._blobs.get(attachment.blob)
+                for attachment in request.attachments
+                if attachment.blob is not None
+            }
+        except BlobMissing as error:
+            return None, _all_wait(
+                request, remaining, CAUSE_ATTACHMENT_MISSING, f"attachment is not in the blob store: {error}"
+            )
+        try:
+            mail = build_mail(request, blobs, self._options)
+        except (
+            Exception
+        ):  # a fault of ours must not lose the mail: it waits, visibly, and in the end is dead-lettered
+            log.exception("mail_not_built", ticket=request.ticket_id, event_id=request.event_id)
+            return None, _all_wait(
+                request, remaining, CAUSE_NOT_BUILT, "the message could not be built; see the sender's log"
+            )
+        envelope = Envelope(mail.envelope_from, _recipients(mail, remaining))
+        transcript = await self._sink.send(envelope, mail.content)
+        return mail.message_id, judge(transcript, envelope.recipients, self._classify)
+
+    def _tell_gate(self, judgement: Judgement) -> None:
+        if isinstance(judgement, RelayHeld):
+            jitter = random.random()  # noqa: S311 - spreads probes
+            self.gate.refused(judgement.cause, judgement.reason, judgement.wait_seconds, time.time(), jitter)
+        elif judgement.accepted is not None or judgement.failed or judgement.waiting:
+            self.gate.answered()
+
+
+def _recipients(mail: BuiltMail, remaining: tuple[str, ...] | None) -> tuple[str, ...]:
+    return mail.recipients if remaining is None else tuple(a for a in mail.recipients if a in set(remaining))
+
+
+def _all_wait(request: MailRequested, remaining: tuple[str, ...] | None, cause: str, error: str) -> Attempted:
+    addresses = remaining or tuple(a.address for a in (*request.to, *request.cc, *request.bcc))
+    answer = Lost(Phase.DATA, error)
+    waiting = tuple(RecipientTrouble(address, cause, answer, None) for address in addresses)
+    return Attempted(delivered=(), waiting=waiting, failed=(), accepted=None, unknown=False)
+
+
+def _log_attempt(
+    request: MailRequested, attempt: Attempt, judgement: Judgement, *, relay: str, seconds: float
+) -> None:
+    said = log.bind(
+        ticket=request.ticket_id,
+        event_id=request.event_id,
+        relay=relay,
+        attempt=attempt.attempt,
+        seconds=round(seconds, 3),
+    )
+    if isinstance(judgement, RelayHeld):
+        said.warning("mail_held", cause=judgement.cause, reason=judgement.reason)
+    elif judgement.failed:
+        first = judgement.failed[0]
+        said.warning(
+            "mail_refused", cause=first.cause, reason=describe(first.answer), refused=len(judgement.failed)
+        )
+    elif judgement.waiting:
+        first = judgement.waiting[0]
+        said.info(
+            "mail_deferred", cause=first.cause, reason=describe(first.answer), waiting=len(judgement.waiting)
+        )
+    else:
+        said.info("mail_sent", recipients=len(judgement.delivered))

@@ -1,0 +1,297 @@
+"""The outbound loop: partitions come and go, records arrive, free slots of the relay are handed round."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from postlane.adapters.http_health import Health
+from postlane.core.lane_mail import Arrived, Attempt, RelayHolds, RelayOpens, SlotsFree, Tick
+from postlane.core.lanes import Lanes, LanesPolicy
+from postlane.core.relay_gate import Hold
+from postlane.core.scribe import Scribe
+from postlane.outbound.gauges import Gauges
+from postlane.outbound.intake import Intake
+from postlane.outbound.journal_reader import JournalReader
+from postlane.outbound.partition import PartitionOwner, PartitionParts
+from postlane.outbound.records import RecordWriter
+from postlane.outbound.relay_desk import RelayDesk
+from postlane.outbound.takeover import TakenOver, TakeOver
+from postlane.outbound.topics import OutboundTopics
+from postlane.ports import (
+    BlobStore,
+    Fenced,
+    GroupMember,
+    LogRecord,
+    LogUnavailable,
+    LogWriter,
+    TopicPartition,
+)
+
+TICK_SECONDS = 0.1
+REPORT_SECONDS = 2.0
+KAFKA_QUIET_SECONDS = 10.0  # without a complaint of the client for so long, Kafka counts as well
+TAKE_OVER_AGAIN_SECONDS = 1.0  # two members that fence each other must not do it in a tight circle
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderParts:
+    """What the loop works with; outbound.service wires it."""
+
+    topics: OutboundTopics
+    instance: str
+    take_over: TakeOver
+    intake: Intake
+    journal: JournalReader
+    writer: Callable[[int], LogWriter]
+    records: Callable[[int], RecordWriter]
+    blobs: BlobStore
+    desk: RelayDesk
+    policy: LanesPolicy
+    gauges: Gauges
+    health: Health
+    commit_interval_seconds: float
+    drain_seconds: float
+
+
+class Sender:
+    """Everything here runs on the event loop; outbound.membership brings the group's words over from its thread."""
+
+    def __init__(self, parts: SenderParts) -> None:
+        self.parts = parts
+        self.member: GroupMember | None = None
+        self._owners: dict[int, PartitionOwner] = {}
+        self._assigned: set[int] = set()
+        self._taking_over: dict[int, asyncio.Task[None]] = {}
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._told: Hold | None = None
+        self._turn = 0
+        self._stumbled_at = -KAFKA_QUIET_SECONDS
+
+    # The group's words
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        """Take these partitions over."""
+        log.info("partitions_assigned", partitions=sorted(partitions))
+        for partition in partitions:
+            self._assigned.add(partition)
+            self._begin_take_over(partition)
+
+    async def release(self, partitions: Sequence[int]) -> None:
+        """Finish and give back, within the drain time."""
+        log.info("partitions_revoked", partitions=sorted(partitions))
+        self._assigned -= set(partitions)
+        self._stop_taking_over(partitions)
+        owners = [self._owners[p] for p in partitions if p in self._owners]
+        for owner in owners:
+            owner.stop_starting()
+        await asyncio.gather(*(owner.release(self.parts.drain_seconds) for owner in owners))
+        self._forget(partitions)
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        """These belong to somebody else already."""
+        log.warning("partitions_lost", partitions=sorted(partitions))
+        self._assigned -= set(partitions)
+        self._stop_taking_over(partitions)
+        self._forget(partitions)
+
+    def fetched(self, batch: Sequence[LogRecord]) -> None:
+        """Records of the main topic, in offset order per partition."""
+        by_partition: dict[int, list[LogRecord]] = {}
+        for record in batch:
+            by_partition.setdefault(record.at.partition, []).append(record)
+        for partition, records in by_partition.items():
+            owner = self._owners.get(partition)
+            if owner is not None:
+                arrivals = tuple(
+                    self.parts.intake.arrival(record)
+                    for record in records
+                    if record.offset >= owner.lanes.position
+                )
+                owner.handle(Arrived(arrivals, records[-1].offset + 1))
+        self.pump()
+
+    def stumbled(self, error: str, *, fatal: bool) -> None:
+        """Kafka is away or refuses us."""
+        self._stumbled_at = time.monotonic()
+        self.parts.gauges.kafka_error(fatal=fatal)
+        self.parts.health.set("kafka", False, error)
+
+    # Taking over
+
+    def _begin_take_over(self, partition: int) -> None:
+        if partition not in self._taking_over and partition not in self._owners and not self._stopping:
+            self._taking_over[partition] = asyncio.create_task(self._take_over(partition))
+
+    async def _take_over(self, partition: int) -> None:
+        while True:
+            writer = self.parts.writer(partition)
+            started = time.monotonic()
+            try:
+                taken = await asyncio.to_thread(self.parts.take_over.run, writer, partition)
+            except (Fenced, LogUnavailable) as error:
+                log.warning("take_over_failed", partition=partition, reason=str(error))
+                await asyncio.to_thread(writer.close)
+                await asyncio.sleep(TAKE_OVER_AGAIN_SECONDS * (1 + random.random()))  # noqa: S311 - spreads
+                continue
+            except asyncio.CancelledError:
+                asyncio.get_running_loop().run_in_executor(None, writer.close)
+                raise
+            break
+        seconds = time.monotonic() - started
+        self.parts.gauges.recovered(seconds)
+        self._taking_over.pop(partition, None)
+        self._own(partition, writer, taken, seconds)
+
+    def _own(self, partition: int, writer: LogWriter, taken: TakenOver, seconds: float) -> None:
+        assert self.member is not None
+        for alarm in taken.alarms:
+            log.error("recovery_alarm", partition=partition, alarm=alarm)
+        topics = self.parts.topics
+        scribe = Scribe(
+            topic=topics.main, topic_id=taken.topic_id, partition=partition, instance=self.parts.instance
+        )
+        parts = PartitionParts(
+            partition=partition,
+            main=TopicPartition(topics.main, partition),
+            writer=writer,
+            member=self.member,
+            records=self.parts.records(partition),
+            journal=self.parts.journal,
+            blobs=self.parts.blobs,
+            gauges=self.parts.gauges,
+            attempt=self._start_attempt,
+            lost=self._fenced,
+            pump=self.pump,
+            commit_interval_seconds=self.parts.commit_interval_seconds,
+        )
+        owner = PartitionOwner(parts, Lanes(self.parts.policy, scribe, taken.recovered, time.time()))
+        self._owners[partition] = owner
+        if self._told is not None:
+            owner.handle(_holds(self._told))
+        log.info(
+            "partition_taken_over",
+            partition=partition,
+            position=taken.recovered.base,
+            parked=len(taken.recovered.parked),
+            seconds=round(seconds, 3),
+        )
+        owner.start()
+        self._report_owned()
+
+    def _fenced(self, owner: PartitionOwner) -> None:
+        self._forget([owner.partition])
+        if owner.partition in self._assigned:  # still ours as far as the group says: look again
+            self._begin_take_over(owner.partition)
+
+    def _stop_taking_over(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            task = self._taking_over.pop(partition, None)
+            if task is not None:
+                task.cancel()
+
+    def _forget(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            owner = self._owners.pop(partition, None)
+            if owner is not None:
+                owner.drop()
+        self._report_owned()
+
+    def _report_owned(self) -> None:
+        self.parts.gauges.owned(len(self._owners))
+        missing = sorted(self._assigned - self._owners.keys())
+        self.parts.health.set("partitions", not missing, f"taking over {missing}" if missing else "")
+
+    # Sending
+
+    def pump(self) -> None:
+        """Hand the relay's free slots round, starting with another partition each time."""
+        owners = [owner for owner in self._owners.values() if owner.starts]
+        if not owners:
+            return
+        self._turn += 1
+        for index in range(len(owners)):
+            slots = self.parts.desk.free_slots(time.time())
+            if slots == 0:
+                return
+            owners[(self._turn + index) % len(owners)].handle(SlotsFree(slots))
+
+    def _start_attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
+        self.parts.desk.in_flight += 1
+        task = asyncio.create_task(self._attempt(owner, attempt))
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
+
+    async def _attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
+        try:
+            delivery = await self.parts.desk.deliver(attempt)
+        finally:
+            self.parts.desk.in_flight -= 1
+        self.parts.gauges.attempt(self.parts.desk.name, delivery.ended.judgement, delivery.seconds)
+        self._tell_hold()
+        owner.handle(delivery.ended)
+        owner.attempt_over(attempt.origin)
+        self.pump()
+
+    def _tell_hold(self) -> None:
+        """Every partition hears once when the relay's hold begins, is extended, or ends."""
+        hold, before = self.parts.desk.gate.hold, self._told
+        if hold == before:
+            return
+        self._told = hold
+        self.parts.gauges.relay(self.parts.desk.name, hold, before)
+        reason = "" if hold is None else f"held until {hold.until:.0f}: {hold.reason}"
+        self.parts.health.set(f"relay:{self.parts.desk.name}", hold is None, reason)
+        if hold is None or before is None:
+            event = "relay_released" if hold is None else "relay_held"
+            log.warning(
+                event, relay=self.parts.desk.name, cause=(hold or before or _NEVER).cause, reason=reason
+            )
+        for owner in list(self._owners.values()):
+            owner.handle(RelayOpens() if hold is None else _holds(hold))
+
+    # Time
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tick until told to stop."""
+        reported = time.monotonic()
+        while not stop.is_set():
+            for owner in list(self._owners.values()):
+                owner.handle(Tick())
+            self.pump()
+            if time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                self._report()
+            await _wait(stop, TICK_SECONDS)
+        self._stopping = True
+        for owner in self._owners.values():
+            owner.stop_starting()
+
+    def _report(self) -> None:
+        for owner in self._owners.values():
+            owner.report()
+        if time.monotonic() - self._stumbled_at > KAFKA_QUIET_SECONDS:
+            self.parts.health.set("kafka", True)
+
+
+_NEVER = Hold(relay="", cause="", reason="", since=0.0, until=0.0)
+
+
+def _holds(hold: Hold) -> RelayHolds:
+    return RelayHolds(
+        cause=hold.cause, reason=hold.reason, relay=hold.relay, since=hold.since, until=hold.until
+    )
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,91 @@
+"""Taking over a partition: fence the former owner, read back what Kafka knows, conclude. Blocks; runs in a thread."""
+
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from postlane.adapters.avro_codec import Codec, Undecodable
+from postlane.core.lane_mail import Recovered
+from postlane.core.recovery import Found, JournalFold, Plan, StatusFold, conclude, plan_recovery
+from postlane.core.status import MailStatus
+from postlane.core.trail import BadTrail, Done, Put, decode
+from postlane.outbound.topics import OutboundTopics
+from postlane.ports import EventLog, LogWriter, TopicPartition
+
+READ_SECONDS_MAX = 60.0  # longer than the transaction timeout: an open transaction below the end is then over
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A partition that is ours, with what is known of it."""
+
+    topic_id: str
+    recovered: Recovered
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeOver:
+    """Everything but the partition that taking over needs."""
+
+    event_log: EventLog
+    codec: Codec
+    topics: OutboundTopics
+    group: str
+    duplicate_window_seconds: float
+
+    def run(self, writer: LogWriter, partition: int) -> TakenOver:
+        """Become the owner of the partition. Raises Fenced and LogUnavailable; then nothing has changed but the fence."""
+        writer.take_over()
+        log_, topics = self.event_log, self.topics
+        main = TopicPartition(topics.main, partition)
+        retry, status = TopicPartition(topics.retry, partition), TopicPartition(topics.status, partition)
+        topic_id = log_.topic_id(topics.main)
+        commit = log_.committed(self.group, main)
+        main_bounds, retry_bounds, status_bounds = log_.bounds(main), log_.bounds(retry), log_.bounds(status)
+        plan = plan_recovery(
+            Found(
+                commit=None if commit is None else (commit.offset, commit.metadata),
+                topic_id=topic_id,
+                main_low=main_bounds.low,
+                main_end=main_bounds.end,
+                status_low=status_bounds.low,
+                retry_low=retry_bounds.low,
+            )
+        )
+        journal = self._read_journal(retry, plan, retry_bounds.end)
+        statuses = self._read_statuses(status, plan, status_bounds.end, topic_id)
+        ends = status_bounds.end, retry_bounds.end
+        return TakenOver(topic_id, conclude(plan, journal, statuses, ends, topic_id), plan.alarms)
+
+    def _read_journal(self, at: TopicPartition, plan: Plan, end: int) -> JournalFold:
+        fold = JournalFold()
+        for batch in self.event_log.read(at, plan.retry_from, end, READ_SECONDS_MAX):
+            for record in batch:
+                try:
+                    entry = decode(record.headers)
+                except BadTrail as error:
+                    log.error(
+                        "journal_record_unreadable", topic=at.topic, offset=record.offset, reason=str(error)
+                    )
+                    continue
+                if isinstance(entry, Put | Done):
+                    fold.add(record.offset, record.key, entry)
+        return fold
+
+    def _read_statuses(self, at: TopicPartition, plan: Plan, end: int, topic_id: str) -> StatusFold:
+        window_from = time.time() - self.duplicate_window_seconds
+        start = min(plan.status_from, self.event_log.offset_at(at, int(window_from * 1000)))
+        fold = StatusFold(topic_id, window_from)
+        for batch in self.event_log.read(at, start, end, READ_SECONDS_MAX):
+            for record in batch:
+                try:
+                    fold.add(record.offset, self.codec.decode(MailStatus, record.value))
+                except Undecodable as error:
+                    log.error(
+                        "status_record_unreadable", topic=at.topic, offset=record.offset, reason=str(error)
+                    )
+        return fold
