@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 2000
-export PYTHONPATH := services:deploy:tests
+export PYTHONPATH := services:deploy:tests:examples
 
 .DEFAULT_GOAL := help
 .PHONY: help setup fmt check test demo up down status sim chaos bench lock clean

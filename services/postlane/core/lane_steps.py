@@ -203,7 +203,7 @@ def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Ef
 
 
 def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now: float) -> None:
-    mail = lane.mails[0]
+    mail = lanes.mails[event.origin]
     mail.attempt, mail.cause, mail.reason = after.attempt, after.cause, after.reason
     status = lanes.scribe.attempted(mail, after, event, now)
     dead = lanes.scribe.dead_recipients(mail, after, now) if after.dead else None

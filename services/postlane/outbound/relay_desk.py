@@ -8,7 +8,7 @@ import structlog
 
 from postlane.core.attempt import Attempted, Classify, Judgement, RecipientTrouble, RelayHeld, describe, judge
 from postlane.core.lane_mail import Attempt, AttemptEnded
-from postlane.core.mime_build import BuildOptions, BuiltMail, build_mail
+from postlane.core.mime_build import BuildPolicy, BuiltMail, build_mail
 from postlane.core.relay_gate import RelayGate
 from postlane.core.request import MailRequested
 from postlane.core.transcript import Envelope, Lost, Phase
@@ -32,14 +32,14 @@ class RelayDesk:
     """A relay's sink with its gate; `in_flight` counts the attempts of all partitions and is kept by the loop."""
 
     def __init__(
-        self, gate: RelayGate, sink: MailSink, blobs: BlobStore, classify: Classify, options: BuildOptions
+        self, gate: RelayGate, sink: MailSink, blobs: BlobStore, classify: Classify, policy: BuildPolicy
     ) -> None:
         self.gate = gate
         self.in_flight = 0
         self._sink = sink
         self._blobs = blobs
         self._classify = classify
-        self._options = options
+        self._policy = policy
 
     @property
     def name(self) -> str:
@@ -82,7 +82,7 @@ class RelayDesk:
                 request, remaining, CAUSE_ATTACHMENT_MISSING, f"attachment is not in the blob store: {error}"
             )
         try:
-            mail = build_mail(request, blobs, self._options)
+            mail = build_mail(request, blobs, self._policy)
         except (
             Exception
         ):  # a fault of ours must not lose the mail: it waits, visibly, and in the end is dead-lettered

@@ -1,0 +1,122 @@
+"""`postlane outbound`: wires the sender from the settings and runs it until it is told to stop."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from postlane.adapters.avro_codec import Codec
+from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.kafka_log import KafkaLog
+from postlane.adapters.process import CannotStart, Runtime
+from postlane.adapters.schema_registry import registry_of
+from postlane.adapters.smtp_rules_file import load_classifier
+from postlane.adapters.smtp_sink import SmtpSink
+from postlane.adapters.topics import TopicAdmin
+from postlane.config.sections import OutboundSection, RelaySection
+from postlane.config.settings import Settings
+from postlane.core.lanes import LanesPolicy
+from postlane.core.mime_build import BuildPolicy
+from postlane.core.relay_gate import GatePolicy, RelayGate
+from postlane.core.retry import RetryPolicy, parse_schedule
+from postlane.outbound.gauges import Gauges
+from postlane.outbound.intake import Intake
+from postlane.outbound.journal_reader import JournalReader
+from postlane.outbound.membership import Membership
+from postlane.outbound.records import RecordWriter
+from postlane.outbound.relay_desk import RelayDesk
+from postlane.outbound.sender import Sender, SenderParts
+from postlane.outbound.takeover import TakeOver
+from postlane.outbound.topics import OutboundTopics
+from postlane.ports import LogUnavailable, LogWriter
+
+SOURCE = "/postlane/outbound"
+START_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0)  # while Kafka does not answer at start; the last repeats
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings, runtime: Runtime) -> None:
+    """Send mail until `runtime.stop` is set, then finish what is in flight and give the partitions back. Raises CannotStart."""
+    relay_name, relay = the_relay(settings)
+    loop = asyncio.get_running_loop()
+    with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
+        if not await await_topics(settings, event_log, runtime):
+            return
+        codec = Codec(registry_of(settings.kafka))
+        sink = SmtpSink(relay_name, relay)
+        parts = _wire(settings, runtime, event_log, codec, _desk(settings, relay_name, relay, sink))
+        sender = Sender(parts)
+        membership = Membership(sender, loop, settings.outbound.drain_seconds)
+        member = event_log.join(parts.take_over.group, parts.topics.main, membership)
+        sender.member = member
+        try:
+            await sender.run(runtime.stop)
+        finally:
+            await asyncio.to_thread(member.close)
+            await sink.close()
+
+
+def the_relay(settings: Settings) -> tuple[str, RelaySection]:
+    """The one relay of the configuration. Raises CannotStart."""
+    if len(settings.relays) != 1:
+        names = ", ".join(settings.relays) or "none"
+        raise CannotStart(f"[relays]: exactly one relay is needed, configured are: {names}; routing over several is not built yet")
+    return next(iter(settings.relays.items()))
+
+
+def lanes_policy(section: OutboundSection) -> LanesPolicy:
+    """The limits of a partition's lanes."""
+    retry = RetryPolicy(
+        delays_seconds=parse_schedule(section.retry_schedule),
+        jitter_share=section.retry_jitter,
+        age_max_seconds=section.age_max_seconds,
+        memory_delay_seconds=section.memory_delay_seconds,
+    )
+    return LanesPolicy(
+        retry=retry,
+        window_mails=section.window_mails,
+        window_bytes=section.window_bytes,
+        uncommitted_max=section.commit_outcomes,
+        duplicate_window_seconds=section.duplicate_window_seconds,
+    )
+
+
+def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) -> RelayDesk:
+    policy = GatePolicy(
+        connections=relay.connections, hold_seconds=relay.hold_seconds, hold_seconds_max=relay.hold_seconds_max
+    )
+    build = BuildPolicy(keys=settings.signing.signing_keys(), plus_address=settings.outbound.plus_address)
+    blobs = BlobDirectory(settings.blobs.directory)
+    return RelayDesk(RelayGate(name, policy), sink, blobs, load_classifier().classify, build)
+
+
+def _wire(settings: Settings, runtime: Runtime, event_log: KafkaLog, codec: Codec, desk: RelayDesk) -> SenderParts:
+    topics = OutboundTopics.with_prefix(settings.kafka.topic_prefix)
+    group = f"{settings.kafka.group_prefix}-outbound"
+    blobs = BlobDirectory(settings.blobs.directory)
+    intake = Intake(codec)
+    take_over = TakeOver(
+        event_log=event_log,
+        codec=codec,
+        topics=topics,
+        group=group,
+        duplicate_window_seconds=settings.outbound.duplicate_window_seconds,
+    )
+    return SenderParts(
+        topics=topics,
+        instance=runtime.instance,
+        take_over=take_over,
+        intake=intake,
+        journal=JournalReader(event_log, topics.retry, intake, blobs),
+        writer=lambda partition: event_log.writer(f"{group}-{partition}"),
+        records=lambda partition: RecordWriter(codec, topics, partition, SOURCE),
+        blobs=blobs,
+        desk=desk,
+        policy=lanes_policy(settings.outbound),
+        gauges=Gauges(runtime.metrics),
+        health=runtime.health,
+        commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,
+        drain_seconds=settings.outbound.drain_seconds,
+    )
