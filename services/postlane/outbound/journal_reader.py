@@ -31,12 +31,11 @@ class JournalReader:
         while True:
             try:
                 records = await asyncio.to_thread(self._log.fetch_at, at, offsets)
-                break
+                found = {record.offset: record for record in records}
+                return [await self._loaded(load, found.get(load.retry_offset)) for load in loads]
             except LogUnavailable as error:
                 log.warning("journal_unavailable", partition=partition, reason=str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
-        found = {record.offset: record for record in records}
-        return [await self._loaded(load, found.get(load.retry_offset)) for load in loads]
 
     async def _loaded(self, load: Load, record: LogRecord | None) -> Loaded:
         if record is None:

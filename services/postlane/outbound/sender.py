@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.http_health import Health
-from postlane.core.lane_mail import Arrived, Attempt, RelayHolds, RelayOpens, SlotsFree, Tick
+from postlane.core.lane_mail import Attempt, RelayHolds, RelayOpens, SlotsFree, Tick
 from postlane.core.lanes import Lanes, LanesPolicy
 from postlane.core.relay_gate import Hold
 from postlane.core.scribe import Scribe
@@ -109,12 +109,7 @@ class Sender:
         for partition, records in by_partition.items():
             owner = self._owners.get(partition)
             if owner is not None:
-                arrivals = tuple(
-                    self.parts.intake.arrival(record)
-                    for record in records
-                    if record.offset >= owner.lanes.position
-                )
-                owner.handle(Arrived(arrivals, records[-1].offset + 1))
+                owner.take_in(records)
         self.pump()
 
     def stumbled(self, error: str, *, fatal: bool) -> None:
@@ -162,6 +157,7 @@ class Sender:
             main=TopicPartition(topics.main, partition),
             writer=writer,
             member=self.member,
+            intake=self.parts.intake,
             records=self.parts.records(partition),
             journal=self.parts.journal,
             blobs=self.parts.blobs,

@@ -2,9 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-
-import structlog
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
@@ -13,7 +10,7 @@ from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.schema_registry import registry_of
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
-from postlane.adapters.topics import TopicAdmin
+from postlane.adapters.topic_gate import await_topics
 from postlane.config.sections import OutboundSection, RelaySection
 from postlane.config.settings import Settings
 from postlane.core.lanes import LanesPolicy
@@ -29,21 +26,18 @@ from postlane.outbound.relay_desk import RelayDesk
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
-from postlane.ports import LogUnavailable, LogWriter
 
 SOURCE = "/postlane/outbound"
-START_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0)  # while Kafka does not answer at start; the last repeats
-
-log = structlog.get_logger(__name__)
+TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.outbound.dlq")
 
 
 async def run(settings: Settings, runtime: Runtime) -> None:
     """Send mail until `runtime.stop` is set, then finish what is in flight and give the partitions back. Raises CannotStart."""
     relay_name, relay = the_relay(settings)
     loop = asyncio.get_running_loop()
+    if not await await_topics(settings, TOPICS, runtime):
+        return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
-        if not await await_topics(settings, event_log, runtime):
-            return
         codec = Codec(registry_of(settings.kafka))
         sink = SmtpSink(relay_name, relay)
         parts = _wire(settings, runtime, event_log, codec, _desk(settings, relay_name, relay, sink))
@@ -62,7 +56,9 @@ def the_relay(settings: Settings) -> tuple[str, RelaySection]:
     """The one relay of the configuration. Raises CannotStart."""
     if len(settings.relays) != 1:
         names = ", ".join(settings.relays) or "none"
-        raise CannotStart(f"[relays]: exactly one relay is needed, configured are: {names}; routing over several is not built yet")
+        raise CannotStart(
+            f"[relays]: exactly one relay is needed, configured are: {names}; routing over several is not built yet"
+        )
     return next(iter(settings.relays.items()))
 
 
@@ -85,16 +81,21 @@ def lanes_policy(section: OutboundSection) -> LanesPolicy:
 
 def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) -> RelayDesk:
     policy = GatePolicy(
-        connections=relay.connections, hold_seconds=relay.hold_seconds, hold_seconds_max=relay.hold_seconds_max
+        connections=relay.connections,
+        hold_seconds=relay.hold_seconds,
+        hold_seconds_max=relay.hold_seconds_max,
     )
     build = BuildPolicy(keys=settings.signing.signing_keys(), plus_address=settings.outbound.plus_address)
     blobs = BlobDirectory(settings.blobs.directory)
     return RelayDesk(RelayGate(name, policy), sink, blobs, load_classifier().classify, build)
 
 
-def _wire(settings: Settings, runtime: Runtime, event_log: KafkaLog, codec: Codec, desk: RelayDesk) -> SenderParts:
-    topics = OutboundTopics.with_prefix(settings.kafka.topic_prefix)
-    group = f"{settings.kafka.group_prefix}-outbound"
+def _wire(
+    settings: Settings, runtime: Runtime, event_log: KafkaLog, codec: Codec, desk: RelayDesk
+) -> SenderParts:
+    main, retry, status, dlq = (settings.kafka.topic(name) for name in TOPICS)
+    topics = OutboundTopics(main=main, retry=retry, status=status, dlq=dlq)
+    group = settings.kafka.group("outbound")
     blobs = BlobDirectory(settings.blobs.directory)
     intake = Intake(codec)
     take_over = TakeOver(

@@ -11,9 +11,3 @@ class OutboundTopics:
     retry: str
     status: str
     dlq: str
-
-    @classmethod
-    def with_prefix(cls, prefix: str) -> "OutboundTopics":
-        """The names on a cluster where every topic of ours starts with `prefix`."""
-        main = f"{prefix}mail.outbound"
-        return cls(main=main, retry=f"{main}.retry", status=f"{main}.status", dlq=f"{main}.dlq")

@@ -1,0 +1,151 @@
+"""Makes the outcomes of one partition durable: one transaction per interval, repeated until it is known to have happened."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import structlog
+
+from postlane.core.lane_mail import Aborted, CommitBatch, Committed, CutDue, Staged, WriteBatch
+from postlane.core.pointers import encode_pointers
+from postlane.core.status import Origin
+from postlane.outbound.records import Claims
+from postlane.ports import CommitPoint, Fenced, LogUnavailable, RecordRefused, TransactionAborted
+
+if TYPE_CHECKING:
+    from postlane.outbound.partition import PartitionOwner, PartitionParts
+
+BACK_OFF_SECONDS = (
+    0.1,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+)  # between tries to commit while Kafka does not answer; the last repeats
+
+log = structlog.get_logger(__name__)
+
+
+class Committer:
+    """The only user of the partition's writer, which blocks and so has a thread of its own.
+
+    The lanes put what is to be written into `batch`, and after it is staged what is to be committed into `staged`.
+    """
+
+    def __init__(self, parts: "PartitionParts", owner: "PartitionOwner") -> None:
+        self.batch: WriteBatch | None = None
+        self.staged: CommitBatch | None = None
+        self._parts = parts
+        self._owner = owner
+        self._finishing = asyncio.Event()
+        self._claims: Claims = {}
+        self._slim: set[Origin] = set()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{parts.partition}")
+        self._task = asyncio.create_task(self._run())
+
+    async def finish(self) -> None:
+        """Make everything durable that has happened, then stop."""
+        self._finishing.set()
+        await self._task
+
+    def cut_off(self) -> None:
+        """Stop at once and give the transactional id up."""
+        self._task.cancel()
+        # Another thread: the writer's own may be repeating a commit, and close() is what ends that.
+        asyncio.get_running_loop().run_in_executor(None, self._parts.writer.close)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self) -> None:
+        while True:
+            finishing = self._finishing.is_set()
+            try:
+                await self._commit()
+            except Fenced as error:
+                log.warning("partition_fenced", partition=self._parts.partition, reason=str(error))
+                self._parts.gauges.transaction("fenced")
+                self._parts.lost(self._owner)
+                return
+            except Exception:  # a fault of ours: the partition is taken over anew from what Kafka knows
+                log.exception("committer_fault", partition=self._parts.partition)
+                self._parts.lost(self._owner)
+                return
+            if finishing and not self._owner.lanes.committing.uncommitted:
+                return
+            if not finishing:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(self._parts.commit_interval_seconds):
+                await self._finishing.wait()
+        except TimeoutError:
+            return
+
+    async def _commit(self) -> None:
+        """Cut a batch and see it through. Raises Fenced."""
+        failures = 0
+        while (batch := self._cut()) is not None:
+            started = time.monotonic()
+            try:
+                await self._write(batch)
+            except (TransactionAborted, LogUnavailable) as error:
+                self._owner.handle(Aborted())
+                self._parts.gauges.transaction("aborted")
+                delay = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
+                log.warning(
+                    "commit_failed",
+                    partition=self._parts.partition,
+                    reason=str(error),
+                    retry_in_seconds=delay,
+                )
+                failures += 1
+                await asyncio.sleep(delay)
+                continue
+            self._parts.gauges.committed(batch, time.monotonic() - started)
+            self._owner.handle(Committed())
+            self._parts.pump()
+            return
+
+    def _cut(self) -> WriteBatch | None:
+        self.batch = None
+        self._owner.handle(CutDue())
+        return self.batch
+
+    async def _write(self, batch: WriteBatch) -> None:
+        loop, writer = asyncio.get_running_loop(), self._parts.writer
+        while True:
+            staged = self._parts.records.records(batch, self._claims, frozenset(self._slim))
+            try:
+                offsets = await loop.run_in_executor(self._thread, writer.stage, staged.records)
+                break
+            except RecordRefused as error:
+                self._parts.gauges.transaction("refused")
+                await self._make_smaller(batch, staged.origins[error.index], error)
+        self._owner.handle(Staged(*staged.split(offsets)))
+        assert self.staged is not None
+        point = CommitPoint(self.staged.base, encode_pointers(self.staged.pointers))
+        points = ((self._parts.main, point),)
+        await loop.run_in_executor(self._thread, writer.commit, self._parts.member, points)
+        self._forget_ended()
+
+    async def _make_smaller(self, batch: WriteBatch, origin: Origin, error: RecordRefused) -> None:
+        """One record is too large for the broker: its bytes go to the blob store, its status drops what is long."""
+        if origin in self._slim:
+            raise TransactionAborted(
+                f"offset {origin.offset} is refused even without its bytes: {error.reason}"
+            ) from error
+        log.warning(
+            "record_refused", partition=self._parts.partition, offset=origin.offset, reason=error.reason
+        )
+        self._slim.add(origin)
+        contents = [copy.content for copy in batch.puts if copy.put.origin == origin]
+        contents += [copy.content for copy in batch.dead if copy.dead.origin == origin]
+        for content in contents[:1]:
+            if content.value:
+                self._claims[origin] = await self._parts.blobs.put(content.value)
+
+    def _forget_ended(self) -> None:
+        unfinished = self._owner.lanes.mails
+        self._slim = {origin for origin in self._slim if origin in unfinished}
+        self._claims = {origin: ref for origin, ref in self._claims.items() if origin in unfinished}
