@@ -51,8 +51,11 @@ status: setup ## Say what of it runs, and where
 sim: setup ## Simulate the outbound core on random schedules (SEEDS=2000)
 	$(BIN)/python -m sim --seeds $(SEEDS)
 
-lock: setup ## Write requirements.lock anew from pyproject.toml
-	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --all-extras --output-file requirements.lock pyproject.toml
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header
+
+lock: setup ## Write both requirements.lock anew from pyproject.toml
+	$(COMPILE) --extra outbound --extra inbound --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra outbound --extra inbound --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean: ## Remove the virtual environment and everything local
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
