@@ -1,0 +1,48 @@
+"""CloudEvents 1.0 in Kafka's binary mode: attributes as `ce_*` record headers, the event as the value."""
+
+from datetime import UTC, datetime
+from typing import assert_never
+
+from postlane.adapters.avro_codec import Event, record_name
+from postlane.core.received import MailboxCursor, MailReceived
+from postlane.core.request import MailRequested
+from postlane.core.status import MailStatus
+from postlane.core.trail import Headers
+
+SPEC_VERSION = "1.0"
+CONTENT_TYPE = "application/avro"
+
+
+def cloud_event_headers(event: Event, source: str) -> Headers:
+    """The headers of an event's record; `source` is a URI reference that names who wrote it, such as `/postlane/outbound`."""
+    identity, happened_at, subject = _attributes(event)
+    attributes = {
+        "ce_specversion": SPEC_VERSION,
+        "ce_id": identity,
+        "ce_source": source,
+        "ce_type": record_name(type(event)),
+        "ce_time": _rfc3339(happened_at),
+        "content-type": CONTENT_TYPE,
+    }
+    if subject:
+        attributes["ce_subject"] = subject
+    return tuple((name, value.encode("utf-8", "replace")) for name, value in attributes.items())
+
+
+def _attributes(event: Event) -> tuple[str, datetime, str | None]:
+    match event:
+        case MailRequested():
+            return event.event_id, event.requested_at, event.ticket_id
+        case MailStatus():
+            return event.status_id, event.occurred_at, event.ticket_id
+        case MailReceived():
+            return event.event_id, event.produced_at, event.ticket_id
+        case MailboxCursor():
+            place = f"{event.mailbox}/{event.folder}"
+            return f"{place}/{event.uid_validity}/{event.uid}/{event.settled_uid}", event.updated_at, place
+        case _:
+            assert_never(event)
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,156 @@
+"""How librdkafka's clients are configured and how its errors read; nothing here talks to a broker."""
+
+import logging
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from postlane.config.sections import KafkaSection
+
+LIBRDKAFKA_LOGGER = logging.getLogger("postlane.librdkafka")
+LIBRDKAFKA_LOGGER.addHandler(
+    logging.NullHandler()
+)  # else Python prints warnings of unconfigured loggers to stderr
+
+TRANSACTION_TIMEOUT_MS = 30_000  # how long a dead owner's open transaction hides what comes after it
+DELIVERY_TIMEOUT_MS = 20_000  # below the transaction timeout, as librdkafka demands
+BATCH_BYTES = 900_000  # below every topic's max.message.bytes, so that only a lone record can be too large
+RECORD_BYTES_MAX = (
+    64 * 2**20
+)  # the topic's own limit decides; librdkafka's default of 1 MB would refuse copies
+WRITER_QUEUE_KBYTES = 128 * 1024
+FETCH_QUEUE_KBYTES = 16 * 1024  # read ahead per member; the windows of the services hold the rest
+RECONNECT_BACKOFF_MS_MAX = 3_000  # services resume soon after a broker does
+HEARTBEAT_MS = 1_000  # a rebalance is noticed with a heartbeat; cooperative ones take two
+READ_WAIT_MS = 20  # bounded reads ask again at the end instead of hanging on for new records
+LINGER_MS = 2
+
+_FENCED = frozenset(
+    {
+        KafkaError._FENCED,  # noqa: SLF001 (librdkafka's local codes begin with an underscore)
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.TRANSACTION_COORDINATOR_FENCED,
+    }
+)
+_STALE_MEMBER = frozenset(
+    {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID}
+)
+_REFUSED = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_MSG_SIZE,
+    }
+)
+
+
+def base_config(kafka: KafkaSection, client_id: str, **defaults: Any) -> dict[str, Any]:
+    """What every client needs: addresses, security, and the `extra` properties, which win over our defaults."""
+    config: dict[str, Any] = {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "security.protocol": kafka.security_protocol,
+        "client.id": client_id,
+        "reconnect.backoff.max.ms": RECONNECT_BACKOFF_MS_MAX,
+        "log.connection.close": False,
+        "logger": LIBRDKAFKA_LOGGER,
+    }
+    if kafka.security_protocol.startswith("sasl"):
+        config["sasl.mechanism"] = kafka.sasl_mechanism
+        config["sasl.username"] = kafka.username or ""
+        config["sasl.password"] = "" if kafka.password is None else kafka.password.get_secret_value()
+    if kafka.ssl_ca_file is not None:
+        config["ssl.ca.location"] = str(kafka.ssl_ca_file)
+    return (
+        config
+        | {name.replace("_", "."): value for name, value in defaults.items()}
+        | kafka.extra_properties()
+    )
+
+
+def writer_config(kafka: KafkaSection, transactional_id: str) -> dict[str, Any]:
+    """A transactional producer. What correctness rests on cannot be changed by `extra`."""
+    return base_config(kafka, transactional_id, linger_ms=LINGER_MS, compression_type="lz4") | {
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+        "message.timeout.ms": DELIVERY_TIMEOUT_MS,
+        "enable.idempotence": True,
+        "acks": "all",
+        "batch.size": BATCH_BYTES,
+        "message.max.bytes": RECORD_BYTES_MAX,
+        "queue.buffering.max.kbytes": WRITER_QUEUE_KBYTES,
+    }
+
+
+def producer_config(kafka: KafkaSection, client_id: str) -> dict[str, Any]:
+    """An idempotent producer that partitions keys as the Java client does."""
+    return base_config(kafka, client_id, linger_ms=LINGER_MS, compression_type="lz4") | {
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2",
+        "batch.size": BATCH_BYTES,
+        "message.max.bytes": RECORD_BYTES_MAX,
+    }
+
+
+def member_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
+    """A consumer that only holds a group membership; it never fetches and never commits by itself."""
+    config = base_config(kafka, group)
+    if config.get("group.protocol", "classic") == "classic":  # else the broker decides these (KIP-848)
+        config.setdefault("heartbeat.interval.ms", HEARTBEAT_MS)
+        config["partition.assignment.strategy"] = "cooperative-sticky"
+    return config | {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "latest",
+    }
+
+
+def fetcher_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
+    """A consumer of committed records at given offsets; it joins no group (`group` is for offset queries and ACLs)."""
+    return base_config(kafka, group) | {
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "queued.max.messages.kbytes": FETCH_QUEUE_KBYTES,
+    }
+
+
+def reader_config(kafka: KafkaSection) -> dict[str, Any]:
+    """The same for reads up to an end, which is reported; what retention has deleted is passed over."""
+    return fetcher_config(kafka, kafka.group("reader")) | {
+        "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": READ_WAIT_MS,
+    }
+
+
+def error_of(exception: KafkaException) -> KafkaError:
+    """The error inside a KafkaException."""
+    error: KafkaError = exception.args[0]
+    return error
+
+
+def is_fenced(error: KafkaError) -> bool:
+    """Another holder of the transactional id is newer."""
+    return error.code() in _FENCED
+
+
+def is_stale_member(error: KafkaError) -> bool:
+    """The group coordinator does not know the membership that the offsets were sent with."""
+    return error.code() in _STALE_MEMBER
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """The broker (or librdkafka in its place) will never take this record."""
+    return error.code() in _REFUSED
+
+
+def describe(error: KafkaError) -> str:
+    """One line for people."""
+    return f"{error.str()} ({error.name()})"

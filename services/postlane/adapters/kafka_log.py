@@ -1,0 +1,235 @@
+"""EventLog on confluent-kafka: questions about topics, bounded reads, and the way to writers and members."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+from postlane import ports
+from postlane.adapters.kafka_clients import (
+    base_config,
+    describe,
+    error_of,
+    fetcher_config,
+    member_config,
+    reader_config,
+    writer_config,
+)
+from postlane.adapters.kafka_group import KafkaGroupMember, record_of
+from postlane.adapters.kafka_writer import KafkaWriter
+from postlane.config.sections import KafkaSection
+from postlane.ports import Bounds, CommitPoint, GroupListener, LogRecord, LogUnavailable
+
+_NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001
+_OFFSETS: Any = OffsetSpec  # its methods carry no types
+
+ANSWER_SECONDS = 10.0
+ASK_AGAIN_SECONDS = 0.2
+POLL_SECONDS = 0.1
+BATCH_RECORDS_MAX = 500
+FETCH_AT_SECONDS = 10.0
+NEARBY_RECORDS = 200  # offsets closer than this are read in one pass; farther ones by seeking
+
+
+class KafkaLog:
+    """See ports.EventLog. Thread-safe. Clients are made when first needed."""
+
+    def __init__(self, kafka: KafkaSection) -> None:
+        self._kafka = kafka
+        self._lock = threading.Lock()
+        self._admin_client: AdminClient | None = None
+        self._group_clients: dict[str, Consumer] = {}
+        self._seek_lock = threading.Lock()
+        self._seeker: Consumer | None = None
+
+    def writer(self, transactional_id: str) -> KafkaWriter:
+        """See ports.EventLog.writer."""
+        return KafkaWriter(writer_config(self._kafka, transactional_id))
+
+    def topic_id(self, topic: str) -> str:
+        """See ports.EventLog.topic_id; base64 as Kafka's own tools show it."""
+        return str(self._described(topic).topic_id)
+
+    def partition_count(self, topic: str) -> int:
+        """See ports.EventLog.partition_count."""
+        return len(self._described(topic).partitions)
+
+    def bounds(self, at: ports.TopicPartition) -> Bounds:
+        """See ports.EventLog.bounds."""
+        return Bounds(
+            low=self._offset(at, _OFFSETS.earliest()),
+            end=self._offset(at, _OFFSETS.latest()),
+        )
+
+    def offset_at(self, at: ports.TopicPartition, timestamp_ms: int) -> int:
+        """See ports.EventLog.offset_at."""
+        offset = self._offset(at, _OFFSETS.for_timestamp(timestamp_ms))
+        return offset if offset >= 0 else self._offset(at, _OFFSETS.latest())
+
+    def committed(self, group: str, at: ports.TopicPartition) -> CommitPoint | None:
+        """See ports.EventLog.committed; waits until a pending transaction's offset is decided, up to a limit."""
+        with self._lock:
+            client = self._group_clients.get(group)
+            if client is None:
+                client = self._group_clients[group] = Consumer(fetcher_config(self._kafka, group))
+        try:
+            answer = client.committed([TopicPartition(at.topic, at.partition)], timeout=ANSWER_SECONDS)[0]
+        except KafkaException as exception:
+            raise LogUnavailable(f"committed offset of {group}: {describe(error_of(exception))}") from None
+        if answer.error is not None:
+            raise LogUnavailable(f"committed offset of {group}: {describe(answer.error)}")
+        return CommitPoint(answer.offset, answer.metadata or "") if answer.offset >= 0 else None
+
+    def read(
+        self, at: ports.TopicPartition, start: int, stop: int, timeout_seconds: float
+    ) -> Iterator[list[LogRecord]]:
+        """See ports.EventLog.read."""
+        if start >= stop:
+            return
+        reader = Consumer(reader_config(self._kafka))
+        try:
+            yield from _scan(reader, at, range(start, stop), timeout_seconds)
+        finally:
+            reader.close()
+
+    def fetch_at(self, at: ports.TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
+        """See ports.EventLog.fetch_at; one pass per run of nearby offsets."""
+        if not offsets:
+            return []
+        bounds = self.bounds(at)
+        wanted = [offset for offset in sorted(set(offsets)) if bounds.low <= offset < bounds.end]
+        found: list[LogRecord] = []
+        with self._seek_lock:
+            if self._seeker is None:
+                self._seeker = Consumer(reader_config(self._kafka))
+            for run in _runs(wanted):
+                keep = frozenset(run)
+                span = range(run[0], run[-1] + 1)
+                for batch in _scan(self._seeker, at, span, FETCH_AT_SECONDS):
+                    found.extend(record for record in batch if record.offset in keep)
+            self._seeker.unassign()
+        return found
+
+    def join(self, group: str, topic: str, listener: GroupListener) -> KafkaGroupMember:
+        """See ports.EventLog.join."""
+        return KafkaGroupMember(
+            member_config(self._kafka, group),
+            fetcher_config(self._kafka, group),
+            topic,
+            listener,
+        )
+
+    def close(self) -> None:
+        """See ports.EventLog.close; writers and members are closed by those who asked for them."""
+        with self._lock:
+            clients, self._group_clients = [*self._group_clients.values()], {}
+            self._admin_client = None
+        with self._seek_lock:
+            if self._seeker is not None:
+                clients.append(self._seeker)
+                self._seeker = None
+        for client in clients:
+            client.close()
+
+    def _admin(self) -> AdminClient:
+        with self._lock:
+            if self._admin_client is None:
+                self._admin_client = AdminClient(base_config(self._kafka, "postlane"))
+            self._admin_client.poll(0)  # hands queued log lines over
+            return self._admin_client
+
+    def _described(self, topic: str) -> Any:
+        def ask() -> "Future[Any]":
+            return self._admin().describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)[
+                topic
+            ]
+
+        return _answer(ask, f"topic {topic}")
+
+    def _offset(self, at: ports.TopicPartition, spec: Any) -> int:
+        def ask() -> "Future[Any]":
+            place = TopicPartition(at.topic, at.partition)
+            return self._admin().list_offsets(
+                {place: spec},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=ANSWER_SECONDS,
+            )[place]
+
+        what = f"offsets of {at.topic} {at.partition}"
+        offset = int(_answer(ask, what).offset)
+        if offset == OFFSET_INVALID:  # how librdkafka 2.16 reports that nobody answered in time
+            raise LogUnavailable(f"{what}: Kafka does not answer")
+        return offset
+
+
+def _answer(ask: Callable[[], "Future[Any]"], what: str) -> Any:
+    """The answer; asked again while time is left, because a leader change makes the first one an error."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            return ask().result(ANSWER_SECONDS + 5)
+        except KafkaException as exception:
+            error = error_of(exception)
+        except TimeoutError:
+            raise LogUnavailable(f"{what}: Kafka does not answer") from None
+        if error.code() in _NO_SUCH_TOPIC:
+            raise LogUnavailable(f"{what}: does not exist; create it with `postlane topics apply`")
+        if time.monotonic() > deadline:
+            raise LogUnavailable(f"{what}: {describe(error)}")
+        time.sleep(ASK_AGAIN_SECONDS)
+
+
+def _scan(
+    reader: Consumer, at: ports.TopicPartition, span: range, timeout_seconds: float
+) -> Iterator[list[LogRecord]]:
+    """Committed records of `span`, until the position (control records included) has reached its end."""
+    reader.assign([TopicPartition(at.topic, at.partition, span.start)])
+    position = span.start
+    trouble = "Kafka does not answer, or a transaction is still open there"
+    deadline = time.monotonic() + timeout_seconds
+    while position < span.stop:
+        first = reader.poll(POLL_SECONDS)
+        messages = [] if first is None else [first, *reader.consume(BATCH_RECORDS_MAX - 1, 0)]
+        before = position
+        batch = []
+        for message in messages:
+            error, offset = message.error(), message.offset()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+                trouble = describe(error)
+            elif offset is not None and offset >= position:
+                # The end of what is readable is reported past control records: aborted data leaves no other trace.
+                position = offset if error is not None else offset + 1
+                if error is None and offset < span.stop:
+                    batch.append(record_of(message))
+        if batch:
+            yield batch
+        if position > before:
+            deadline = time.monotonic() + timeout_seconds
+        elif time.monotonic() > deadline:
+            raise LogUnavailable(
+                f"{at.topic} {at.partition}: no progress at offset {position} (of {span.stop}) "
+                f"for {timeout_seconds:g} s: {trouble}"
+            )
+
+
+def _runs(offsets: Sequence[int]) -> Iterator[list[int]]:
+    run: list[int] = []
+    for offset in offsets:
+        if run and offset - run[-1] > NEARBY_RECORDS:
+            yield run
+            run = []
+        run.append(offset)
+    if run:
+        yield run
