@@ -1,10 +1,21 @@
 """Secrets in the configuration: the value itself, or where to read it."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SecretStr
+
+_SECRET_NAME = re.compile(
+    r"passw|passphrase|secret|token|credential|authorization|api_?key|private_?key|signing_?key|key\.pem|cookie",
+    re.IGNORECASE,
+)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a value of this name had better not be shown."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def _resolve(value: Any) -> Any:

@@ -1,13 +1,20 @@
-"""One frozen model per section of the configuration file; every default says why in its description."""
+"""One frozen model per section of the configuration file.
+
+Descriptions, defaults, limits and examples here are what `postlane config example` prints.
+"""
 
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from postlane.config.secrets import Secret
+from postlane.config.secrets import Secret, looks_secret
+from postlane.core.retry import parse_schedule
+from postlane.core.ticket_marks import SigningKeys
+
+SIGNING_SECRET_CHARACTERS_MIN = 16  # shorter ones can be guessed from the mails that they signed
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -30,21 +37,71 @@ class KafkaSection(Section):
     """How to reach Kafka and what things are called there."""
 
     bootstrap_servers: str = Field("localhost:9092", description="host:port, several separated by commas")
-    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    username: str | None = None
-    password: Secret | None = None
-    ssl_ca_file: Path | None = Field(None, description="own certificate authority; the system's when absent")
+    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="how to connect; anything but a test cluster wants sasl_ssl or ssl"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how to log in, with the sasl_* protocols"
+    )
+    username: str | None = Field(None, description="user of the sasl_* protocols", examples=["postlane"])
+    password: Secret | None = Field(
+        None, description="password of the sasl_* protocols", examples=[{"env": "KAFKA_PASSWORD"}]
+    )
+    ssl_ca_file: Path | None = Field(
+        None,
+        description="own certificate authority; the system's when absent",
+        examples=["/etc/postlane/kafka-ca.pem"],
+    )
     topic_prefix: str = Field(
         "", description='put before every topic name on shared clusters, such as "acme."'
     )
-    group_prefix: str = Field("postlane", description="start of every consumer group and transactional id")
+    group_prefix: str = Field(
+        "postlane",
+        description="start of every consumer group and transactional id; never shared by two installations on one cluster",
+    )
     schema_registry_url: str | None = Field(
-        None, description="Confluent wire format with this registry; Avro single-object encoding when absent"
+        None,
+        description="Confluent wire format with this registry; Avro single-object encoding when absent",
+        examples=["http://schema-registry:8081"],
     )
     extra: dict[str, str] = Field(
-        default_factory=dict, description="further librdkafka properties, passed on as they are"
+        default_factory=dict,
+        description="further librdkafka properties, passed on as they are",
+        examples=[{"client.rack": "eu-1a"}],
     )
+    extra_secrets: dict[str, Secret] = Field(
+        default_factory=dict,
+        description="the same for properties that hold secrets",
+        examples=[{"ssl.key.password": {"file": "/run/secrets/kafka-key"}}],
+    )
+
+    def topic(self, name: str) -> str:
+        """The full name of a topic such as `mail.outbound` on this cluster."""
+        return f"{self.topic_prefix}{name}"
+
+    def group(self, service: str) -> str:
+        """The consumer group of a service, and the start of its transactional ids (`<group>-<partition>`)."""
+        return f"{self.group_prefix}-{service}"
+
+    def extra_properties(self) -> dict[str, str]:
+        """`extra` and `extra_secrets` together, for librdkafka."""
+        return self.extra | {name: secret.get_secret_value() for name, secret in self.extra_secrets.items()}
+
+    @field_validator("extra")
+    @classmethod
+    def _extra_holds_no_secret(cls, extra: dict[str, str]) -> dict[str, str]:
+        for name in extra:
+            if looks_secret(name):
+                raise ValueError(f'"{name}" holds a secret; put it under extra_secrets, which is never shown')
+        return extra
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> "KafkaSection":
+        if self.security_protocol.startswith("sasl") and (self.username is None or self.password is None):
+            raise ValueError(
+                f'security_protocol = "{self.security_protocol}" needs both username and password'
+            )
+        return self
 
 
 class TopicsSection(Section):
@@ -53,8 +110,21 @@ class TopicsSection(Section):
     partitions: int = Field(
         12, ge=1, le=1000, description="never changed in place: the order per ticket hangs on it"
     )
-    replication_factor: int = Field(3, ge=1)
-    min_insync_replicas: int = Field(2, ge=1)
+    replication_factor: int = Field(3, ge=1, description="copies of every record; 1 on a single test broker")
+    min_insync_replicas: int = Field(
+        2,
+        ge=1,
+        description="copies that must hold a record before it counts as written; 1 on a single test broker",
+    )
+
+    @model_validator(mode="after")
+    def _replicas_suffice(self) -> "TopicsSection":
+        if self.min_insync_replicas > self.replication_factor:
+            raise ValueError(
+                f"min_insync_replicas = {self.min_insync_replicas} can never be met with "
+                f"replication_factor = {self.replication_factor}"
+            )
+        return self
 
 
 class BlobsSection(Section):
@@ -72,21 +142,31 @@ class SigningSection(Section):
     active_key: str = Field("k1", description="id of the key that new mail is signed with")
     keys: dict[str, Secret] = Field(
         default_factory=dict,
-        description="key id -> secret of at least 16 characters; keep old ones until old threads are over",
+        description="key id = secret of at least 16 characters; keep old ones until old threads are over; without any, "
+        "replies are matched by unsigned marks and count as unverified",
+        examples=[{"k1": {"file": "/run/secrets/postlane-signing-k1"}}],
+    )
+
+    since: dict[str, AwareDatetime] = Field(
+        default_factory=dict,
+        description="key id = from when on it signs; with it a rotation leaves the bytes of waiting mail unchanged",
+        examples=[{"k2": "2027-01-01T00:00:00Z"}],
     )
 
     @model_validator(mode="after")
-    def _active_key_exists(self) -> "SigningSection":
-        if self.keys and self.active_key not in self.keys:
-            raise ValueError(f'active_key = "{self.active_key}" is not among the keys {sorted(self.keys)}')
+    def _keys_can_be_used(self) -> "SigningSection":
         for key_id, secret in self.keys.items():
-            if not key_id.isalnum() or len(key_id) > 8:
+            if len(secret.get_secret_value()) < SIGNING_SECRET_CHARACTERS_MIN:
                 raise ValueError(
-                    f'key id "{key_id}" must be 1-8 letters or digits: it travels in every Message-ID'
+                    f"signing key {key_id} is shorter than {SIGNING_SECRET_CHARACTERS_MIN} characters"
                 )
-            if len(secret.get_secret_value()) < 16:
-                raise ValueError(f"signing key {key_id} is shorter than 16 characters")
+        self.signing_keys()
         return self
+
+    def signing_keys(self) -> SigningKeys:
+        """The keys as the core takes them. Raises ValueError."""
+        secrets = {key_id: secret.get_secret_value().encode() for key_id, secret in self.keys.items()}
+        return SigningKeys(active=self.active_key, keys=secrets, domain=self.domain, since=self.since)
 
 
 class OutboundSection(Section):
@@ -102,7 +182,8 @@ class OutboundSection(Section):
         500, ge=1, description="K: at most so many outcomes may be sent but not yet durable, per partition"
     )
     retry_schedule: str = Field(
-        "30s, 2m*3, 15m*4, 1h*12, 4h*12", description="delays between attempts, then the last one repeats"
+        "30s, 2m*3, 15m*4, 1h*12, 4h*12",
+        description="delays between attempts (s, m, h, d; *n repeats); the last one repeats until age_max_seconds",
     )
     retry_jitter: float = Field(
         0.2, ge=0, le=0.9, description="each delay is changed by up to this share, so that retries spread"
@@ -115,19 +196,33 @@ class OutboundSection(Section):
         3600.0, ge=0, description="a second request with the same event id within it is not sent"
     )
     drain_seconds: float = Field(
-        8.0, gt=0, le=60, description="how long a stopping sender waits for mails in flight"
+        8.0, gt=0, le=60, description="how long a stopping service waits for what is in flight"
     )
+
+    @field_validator("retry_schedule")
+    @classmethod
+    def _schedule_can_be_read(cls, text: str) -> str:
+        parse_schedule(text)
+        return text
 
 
 class RelaySection(Section):
-    """An SMTP account."""
+    """An SMTP account; one section per account, its name is yours to choose."""
 
-    host: str
-    port: Port = 587
-    tls: Tls = Tls.STARTTLS
-    ca_file: Path | None = Field(None, description="own certificate authority; the system's when absent")
-    username: str | None = None
-    password: Secret | None = None
+    host: str = Field(description="the relay's host name", examples=["smtp.example.com"])
+    port: Port = Field(587, description="587 with starttls, 465 with implicit, 25 inside a trusted network")
+    tls: Tls = Field(Tls.STARTTLS, description="none sends everything readable, the password too")
+    ca_file: Path | None = Field(
+        None,
+        description="own certificate authority; the system's when absent",
+        examples=["/etc/postlane/relay-ca.pem"],
+    )
+    username: str | None = Field(
+        None, description="login; without it the relay must accept us as we are", examples=["postlane"]
+    )
+    password: Secret | None = Field(
+        None, description="password of that login", examples=[{"env": "RELAY_PASSWORD"}]
+    )
     connections: int = Field(4, ge=1, le=200, description="sessions open at once, per sender process")
     mails_per_connection: int = Field(100, ge=1, description="a session is renewed after so many mails")
     timeout_seconds: float = Field(
@@ -138,7 +233,19 @@ class RelaySection(Section):
         300.0, gt=0, description="first wait when the relay refuses everything and names no time itself"
     )
     hold_seconds_max: float = Field(3600.0, gt=0, description="repeated holds double up to this")
-    ehlo_name: str | None = Field(None, description="name given in EHLO; the host's own when absent")
+    ehlo_name: str | None = Field(
+        None, description="name given in EHLO; the host's own when absent", examples=["mail.example.com"]
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "RelaySection":
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password belong together; set both or neither")
+        if self.hold_seconds > self.hold_seconds_max:
+            raise ValueError(
+                f"hold_seconds = {self.hold_seconds:g} is above hold_seconds_max = {self.hold_seconds_max:g}"
+            )
+        return self
 
 
 class AfterCommit(StrEnum):
@@ -151,21 +258,42 @@ class AfterCommit(StrEnum):
 
 
 class MailboxSection(Section):
-    """An IMAP account to be polled; its name in the file is its name in every event."""
+    """An IMAP account to be polled; the section's name is the mailbox's name in every event, so keep it."""
 
-    host: str
-    port: Port = 993
-    tls: Tls = Tls.IMPLICIT
-    ca_file: Path | None = None
-    username: str
-    password: Secret
-    folder: str = "INBOX"
-    start: Literal["new", "all"] | date = Field(
-        "new", description='a new mailbox starts with "new" mail, "all" mail, or a date'
+    host: str = Field(description="the server's host name", examples=["imap.example.com"])
+    port: Port = Field(993, description="993 with implicit, 143 with none")
+    tls: Literal[Tls.IMPLICIT, Tls.NONE] = Field(
+        Tls.IMPLICIT, description="none sends everything readable, the password too; STARTTLS is not offered"
     )
-    after: AfterCommit = AfterCommit.FLAG
+    ca_file: Path | None = Field(
+        None,
+        description="own certificate authority; the system's when absent",
+        examples=["/etc/postlane/imap-ca.pem"],
+    )
+    username: str = Field(description="login", examples=["support@example.com"])
+    password: Secret = Field(
+        description='password of that login; also { file = "PATH" } or { env = "NAME" }',
+        examples=["change-me"],
+    )
+    folder: str = Field("INBOX", description="the folder that is polled")
+    start: Literal["new", "all"] | date = Field(
+        "new",
+        description='a mailbox never seen before starts with "new" mail, "all" mail, or a date such as 2026-01-31; '
+        "`postlane doctor` says how many mails that means",
+    )
+    after: AfterCommit = Field(
+        AfterCommit.FLAG, description="what happens to a mail once its event is in Kafka"
+    )
     flag: str = Field("\\Seen", description='set when after = "flag"')
     move_to: str = Field("Processed", description='target when after = "move"')
+
+    @model_validator(mode="after")
+    def _moves_away(self) -> "MailboxSection":
+        if self.after is AfterCommit.MOVE and self.move_to == self.folder:
+            raise ValueError(
+                f'move_to = "{self.move_to}" is the polled folder itself; mail would go round for ever'
+            )
+        return self
 
 
 class InboundSection(Section):
@@ -180,34 +308,51 @@ class InboundSection(Section):
         le=1740,
         description="IDLE is renewed after this; servers drop it after 29 min (RFC 2177)",
     )
-    command_timeout_seconds: float = Field(30.0, gt=0)
+    command_timeout_seconds: float = Field(
+        30.0, gt=0, le=600, description="an IMAP command that takes longer ends the session"
+    )
     chunk_mails: int = Field(
         100,
         ge=1,
         le=100,
         description="UIDs per fetch; more than about 900 lines in one read break the client",
     )
-    chunk_bytes: int = Field(16 * 2**20, ge=2**16)
+    chunk_bytes: int = Field(
+        16 * 2**20, ge=2**16, description="raw mail fetched at once; it is held in memory"
+    )
     oversize_bytes: int = Field(
         50 * 2**20, ge=2**16, description="larger mail becomes a header-only event, its raw bytes a blob"
     )
     parse_seconds_max: float = Field(10.0, gt=0, description="a parser process that takes longer is killed")
-    parse_workers: int = Field(1, ge=1, le=64)
+    parse_workers: int = Field(1, ge=1, le=64, description="parser processes")
     trusted_authserv_ids: tuple[str, ...] = Field(
-        (), description="hosts whose Authentication-Results and spam headers are believed"
+        (),
+        description="hosts whose Authentication-Results and spam headers are believed",
+        examples=[["mx.example.com"]],
     )
-    own_addresses: tuple[str, ...] = Field((), description="our own addresses; mail from them is a loop")
+    own_addresses: tuple[str, ...] = Field(
+        (), description="our own addresses; mail from them is a loop", examples=[["support@example.com"]]
+    )
 
 
 class HttpSection(Section):
     """Metrics and health of a service."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(9464, ge=0, le=65535, description="0 takes any free port")
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 in a container. The pages need no password"
+    )
+    port: int = Field(
+        9464,
+        ge=0,
+        le=65535,
+        description="0 takes any free port; two services on one host need two (POSTLANE_HTTP__PORT)",
+    )
 
 
 class LogsSection(Section):
     """How the services log."""
 
     format: Literal["auto", "json", "pretty"] = Field("auto", description="pretty on a terminal, else json")
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="lines below this level are left out"
+    )

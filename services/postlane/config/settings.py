@@ -1,5 +1,6 @@
 """The whole configuration: one TOML file, overridden by POSTLANE_* environment variables (nested with `__`)."""
 
+import difflib
 import os
 import tomllib
 from pathlib import Path
@@ -7,7 +8,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from postlane.config.sections import (
     BlobsSection,
@@ -22,6 +28,8 @@ from postlane.config.sections import (
     TopicsSection,
 )
 
+ENV_PREFIX = "POSTLANE_"
+ENV_DELIMITER = "__"
 CONFIG_PATH_VARIABLE = "POSTLANE_CONFIG"
 CONFIG_PATH_DEFAULT = Path("postlane.toml")
 
@@ -34,7 +42,11 @@ class Settings(BaseSettings):
     """Everything a service needs to know; read once at start and passed on explicitly."""
 
     model_config = SettingsConfigDict(
-        env_prefix="POSTLANE_", env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        extra="forbid",
+        frozen=True,
+        case_sensitive=False,
     )
 
     kafka: KafkaSection = KafkaSection()
@@ -70,12 +82,19 @@ def load_settings(path: Path | None = None) -> Settings:
     named = path or (Path(os.environ[CONFIG_PATH_VARIABLE]) if os.environ.get(CONFIG_PATH_VARIABLE) else None)
     source = named or CONFIG_PATH_DEFAULT
     document = _read_toml(source) if named is not None or source.exists() else {}
-    _refuse_unknown_variables()
+    faults = [*_unknown_variables(), *_unknown_sections(source, document)]
+    if faults:
+        raise ConfigError("\n".join(faults))
     try:
         return Settings(**document)
     except ValidationError as error:
-        faults = error.errors(include_input=False, include_url=False)
-        raise ConfigError("\n".join(_explain(source, fault) for fault in faults)) from None
+        details = error.errors(include_input=False, include_url=False)
+        raise ConfigError("\n".join(_explain(source, detail) for detail in details)) from None
+    except SettingsError as error:
+        # Its cause may quote the value, which may be a secret.
+        raise ConfigError(
+            f"environment: {error}; write nested values as POSTLANE_SECTION__KEY=value"
+        ) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -87,18 +106,45 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
-def _refuse_unknown_variables() -> None:
-    for variable in sorted(os.environ):
-        if not variable.startswith("POSTLANE_") or variable == CONFIG_PATH_VARIABLE:
-            continue
-        section = variable.removeprefix("POSTLANE_").split("__")[0].lower()
-        if section not in Settings.model_fields:
-            known = ", ".join(f"POSTLANE_{name.upper()}__..." for name in Settings.model_fields)
-            raise ConfigError(f"environment variable {variable}: no such section; known are {known}")
+def _unknown_variables() -> list[str]:
+    """Variables that name no section; a misspelled key inside a section is found by validation."""
+    known = ", ".join(f"{ENV_PREFIX}{name.upper()}__..." for name in Settings.model_fields)
+    return [
+        f"environment variable {variable}: no such section; known are {known} and {CONFIG_PATH_VARIABLE}"
+        for variable in sorted(os.environ)
+        if variable.startswith(ENV_PREFIX)
+        and variable != CONFIG_PATH_VARIABLE
+        and variable.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0].lower() not in Settings.model_fields
+    ]
 
 
-def _explain(source: Path, fault: ErrorDetails) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"{source}: unknown key {place}; `postlane config example` shows every key"
-    return f"{source}: {place}: {fault['msg']}"
+def _unknown_sections(source: Path, document: dict[str, Any]) -> list[str]:
+    # Before validation, because BaseSettings takes init arguments of its own (`_env_file` and others).
+    return [
+        _unknown_key(str(source), name, list(Settings.model_fields))
+        for name in document
+        if name not in Settings.model_fields
+    ]
+
+
+def _explain(source: Path, detail: ErrorDetails) -> str:
+    path = [str(part) for part in detail["loc"]]
+    variable = ENV_PREFIX + ENV_DELIMITER.join(path).upper()
+    place = f"environment variable {variable}" if variable in os.environ else str(source)
+    if detail["type"] == "extra_forbidden":
+        return _unknown_key(place, ".".join(path), _keys_beside(path))
+    return f"{place}: {'.'.join(path)}: {detail['msg'].removeprefix('Value error, ')}"
+
+
+def _unknown_key(place: str, key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key.rpartition(".")[2], known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "`postlane config example` shows every key"
+    return f"{place}: unknown key {key}; {hint}"
+
+
+def _keys_beside(path: list[str]) -> list[str]:
+    """The keys that the section of this path has."""
+    schema = Settings.model_json_schema()
+    section = schema["properties"].get(path[0], {})
+    reference = section.get("additionalProperties", section).get("$ref", "")
+    return list(schema["$defs"].get(reference.rpartition("/")[2], {}).get("properties", {}))

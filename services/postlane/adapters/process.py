@@ -1,0 +1,157 @@
+"""What every service process shares: logs, metrics, health, signals, uvloop and an end within a bounded time."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+
+from postlane.adapters import logs
+from postlane.adapters.http_health import Health, HttpHealth
+from postlane.adapters.metrics import Metrics
+from postlane.config.settings import ConfigError, Settings
+from postlane.core.metrics import INBOUND_METRICS, INFO, OUTBOUND_METRICS
+
+HEARTBEAT_SECONDS = 1.0
+STOP_GRACE_SECONDS = 1.5  # after a service's own drain time; with the default 8 s a stop stays under 10 s
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+log = structlog.get_logger(__name__)
+
+
+class CannotStart(Exception):
+    """A service refuses to start; the text says in one line per fault what is wrong and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a running service is given: `stop` is set by SIGTERM or SIGINT; then it drains and returns."""
+
+    stop: asyncio.Event
+    metrics: Metrics
+    health: Health
+    instance: str
+
+
+Service = Callable[[Settings, Runtime], Awaitable[None]]
+
+_METRICS = {"outbound": OUTBOUND_METRICS, "inbound": INBOUND_METRICS}
+
+
+def installed_version() -> str:
+    """The version of the installed distribution; `source` where the package runs from its source tree."""
+    try:
+        return version("postlane")
+    except PackageNotFoundError:
+        return "source"
+
+
+def run_service(name: str, service: Service, settings: Settings) -> int:
+    """Run a service (`outbound` or `inbound`) until it returns or is told to stop; the process's exit code.
+
+    A second signal, or a drain that takes longer than its time, ends the process at once: what was not committed then
+    is repeated by the next owner.
+    """
+    logs.configure(settings.logs)
+    metrics = Metrics(_METRICS[name])
+    instance = f"{socket.gethostname()}-{os.getpid()}"
+    metrics.gauge(INFO, service=name, version=installed_version(), instance=instance).set(1)
+    health = Health(metrics, time.monotonic)
+    try:
+        http = HttpHealth(settings.http.host, settings.http.port, health, metrics)
+    except OSError as error:
+        log.error(
+            "cannot_start", reason=f"[http] {settings.http.host}:{settings.http.port}: {error.strerror}"
+        )
+        return EXIT_USAGE
+    http.start()
+    structlog.contextvars.bind_contextvars(service=name)
+    log.info("service_starting", instance=instance, http=f"http://{http.address[0]}:{http.address[1]}")
+    watchdog = _Watchdog(settings.outbound.drain_seconds + STOP_GRACE_SECONDS)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(
+                _supervise(service, settings, Runtime(asyncio.Event(), metrics, health, instance), watchdog)
+            )
+    except (CannotStart, ConfigError) as error:
+        for line in str(error).splitlines():
+            log.error("cannot_start", reason=line)
+        return EXIT_USAGE
+    except Exception:
+        log.exception("service_failed")
+        return EXIT_FAILED
+    finally:
+        watchdog.disarm()
+        http.close()
+    log.info("service_stopped")
+    return EXIT_OK
+
+
+class _Watchdog:
+    """Ends the process when a stop takes too long, whatever hangs: the event loop, a thread, a Kafka client."""
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def arm(self) -> None:
+        if not self._timer.is_alive():
+            self._timer.start()
+
+    def disarm(self) -> None:
+        self._timer.cancel()
+
+    @staticmethod
+    def _end() -> None:
+        log.error("stop_overdue", reason="mails in flight did not end in time; the next owner repeats them")
+        os._exit(EXIT_FAILED)
+
+
+async def _supervise(service: Service, settings: Settings, runtime: Runtime, watchdog: _Watchdog) -> None:
+    _listen_for_signals(runtime.stop, watchdog)
+    pulse = asyncio.create_task(_beat(runtime.health))
+    try:
+        await service(settings, runtime)
+    finally:
+        pulse.cancel()
+        watchdog.arm()
+
+
+def _listen_for_signals(stop: asyncio.Event, watchdog: _Watchdog) -> None:
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            log.warning("stopping_at_once", signal=signal.Signals(number).name)
+            os._exit(128 + number)
+        log.info("service_stopping", signal=signal.Signals(number).name)
+        watchdog.arm()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat()
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Take uvloop where it is installed, else the standard loop."""
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415 - comes with the services' extras only
+
+        return uvloop.new_event_loop
+    return None

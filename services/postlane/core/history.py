@@ -1,0 +1,178 @@
+"""What has become of mails, for people: statuses and waiting requests folded into one answer per request.
+
+A request is known by its origin. One event id may have several (a repeated request, an operator's replay); each has a
+history of its own.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from postlane.core.status import MailState, MailStatus, Origin, RecipientOutcome
+
+
+class Where(StrEnum):
+    """Where a mail is now."""
+
+    UNREAD = "unread"  # in the main topic; its sender has not said anything about it
+    SENDER = "sender"  # with the sender of its partition, whose committed offset waits for it
+    JOURNAL = "journal"  # parked in the retry topic
+    OPERATOR = "operator"  # held until somebody decides
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request as it stands in the main topic; `event_id` and what follows are None where it cannot be decoded."""
+
+    partition: int
+    origin: Origin
+    at_ms: int
+    ticket_id: str | None
+    event_id: str | None = None
+    subject: str | None = None
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionView:
+    """How far the senders' group has come in a partition, and the hold that now stands there, if any."""
+
+    topic_id: str
+    committed: int | None
+    hold: MailStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailHistory:
+    """One request's life. `state` is None while nothing has been said about it; `steps` are its statuses, oldest first."""
+
+    partition: int
+    origin: Origin
+    where: Where
+    state: MailState | None
+    cause: str
+    reason: str
+    ticket_id: str | None
+    event_id: str | None
+    attempt: int = 0
+    next_attempt_at: datetime | None = None
+    relay: str | None = None
+    message_id: str | None = None
+    provider_message_id: str | None = None
+    outcome_unknown: bool = False
+    recipients: tuple[RecipientOutcome, ...] = ()
+    request: Request | None = None
+    steps: tuple[MailStatus, ...] = ()
+
+
+@dataclass(slots=True)
+class _Known:
+    request: Request | None = None
+    steps: list[MailStatus] = field(default_factory=list)
+
+
+def fold_histories(
+    statuses: Iterable[MailStatus], requests: Iterable[Request], partitions: Mapping[int, PartitionView]
+) -> list[MailHistory]:
+    """One history per request, in the order of the log; `statuses` come as they were written.
+
+    `partitions` has a view for every partition that occurs.
+    """
+    known: dict[tuple[int, Origin], _Known] = {}
+    for request in requests:
+        known.setdefault((request.partition, request.origin), _Known()).request = request
+    for status in statuses:
+        place = (status.partition, Origin(status.topic_id, status.offset))
+        known.setdefault(place, _Known()).steps.append(status)
+    histories = [
+        _history(partition, origin, life, partitions[partition])
+        for (partition, origin), life in known.items()
+    ]
+    return sorted(histories, key=_began)
+
+
+def hold_of(newest: MailStatus | None, now: datetime) -> MailStatus | None:
+    """The hold that a partition's newest status tells of: the relay named, no reply of its own, its time not yet come."""
+    if newest is None or newest.state is not MailState.DEFERRED or newest.relay is None:
+        return None
+    waits = newest.next_attempt_at is not None and newest.next_attempt_at > now
+    return newest if waits and newest.reply is None and not newest.recipients else None
+
+
+def _history(partition: int, origin: Origin, life: _Known, view: PartitionView) -> MailHistory:
+    if not life.steps:
+        assert life.request is not None, "a history begins with a request or a status"
+        return _unread(life.request, view)
+    last = life.steps[-1]
+    latest = {outcome.address: outcome for step in life.steps for outcome in step.recipients}
+    return MailHistory(
+        partition=partition,
+        origin=origin,
+        where=_where(last, origin, view),
+        state=last.state,
+        cause=last.cause,
+        reason=last.reason,
+        ticket_id=last.ticket_id,
+        event_id=last.request_event_id,
+        attempt=last.attempt,
+        next_attempt_at=last.next_attempt_at,
+        relay=last.relay,
+        message_id=next((step.message_id for step in reversed(life.steps) if step.message_id), None),
+        provider_message_id=last.provider_message_id,
+        outcome_unknown=last.outcome_unknown,
+        recipients=tuple(latest.values()),
+        request=life.request,
+        steps=tuple(life.steps),
+    )
+
+
+def _where(last: MailStatus, origin: Origin, view: PartitionView) -> Where:
+    if last.final:
+        return Where.ENDED
+    if last.state is MailState.HELD:
+        return Where.OPERATOR
+    # The committed offset passes a mail that is not done only when the journal holds it.
+    passed = view.committed is not None and origin.offset < view.committed
+    return Where.JOURNAL if passed or origin.topic_id != view.topic_id else Where.SENDER
+
+
+def _unread(request: Request, view: PartitionView) -> MailHistory:
+    cause, reason, next_attempt_at = _why_unread(request, view)
+    return MailHistory(
+        partition=request.partition,
+        origin=request.origin,
+        where=Where.UNREAD,
+        state=None,
+        cause=cause,
+        reason=reason,
+        ticket_id=request.ticket_id,
+        event_id=request.event_id,
+        next_attempt_at=next_attempt_at,
+        relay=None if view.hold is None else view.hold.relay,
+        request=request,
+    )
+
+
+def _why_unread(request: Request, view: PartitionView) -> tuple[str, str, datetime | None]:
+    if view.hold is not None:
+        words = f"relay {view.hold.relay} is held: {view.hold.reason}"
+        return view.hold.cause, words, view.hold.next_attempt_at
+    if view.committed is None:
+        return (
+            "no_sender",
+            "no sender has ever worked on this partition; is `postlane outbound` running?",
+            None,
+        )
+    ahead = max(0, request.origin.offset - view.committed)
+    return "queued", f"up to {ahead} requests of its partition stand before it", None
+
+
+def _began(history: MailHistory) -> tuple[float, int, int]:
+    """By time where it is known; requests of one partition and topic by offset in any case come in log order."""
+    if history.request is not None:
+        at = history.request.at_ms / 1000
+    else:
+        at = history.steps[0].occurred_at.timestamp()
+    return (at, history.partition, history.origin.offset)

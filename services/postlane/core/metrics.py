@@ -1,0 +1,215 @@
+"""Every metric that Postlane exposes, declared once: type, name, what it means, labels.
+
+Names follow the Prometheus conventions: base units last (`_seconds`, `_bytes`), counters are exposed with `_total`. Label values
+come from small closed sets (partition numbers, relay and mailbox names, cause tokens), never from mail.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A number that only grows; `_total` is added to its name when it is exposed."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A number that is set."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A distribution; `buckets` are upper bounds in the metric's unit."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...]
+
+
+Metric = Counter | Gauge | Histogram
+
+# From a fast loopback answer to the longest SMTP time-out that a relay section allows.
+_DIALOG_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
+# A commit takes milliseconds; up to the transaction time-out of 15-30 s it is still waited for.
+_COMMIT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 30.0)
+_RECOVERY_SECONDS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_PARSE_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+
+# Both services
+INFO = Gauge(
+    "postlane_info", "Always 1; says which service and version runs here", ("service", "version", "instance")
+)
+COMPONENT_OK = Gauge("postlane_component_ok", "1 when this component is ready, else 0", ("component",))
+PARTITIONS_OWNED = Gauge("postlane_partitions_owned", "Partitions that this process owns and works on")
+TRANSACTIONS = Counter(
+    "postlane_transactions", "Kafka transactions by end: committed, aborted, refused, fenced", ("end",)
+)
+COMMIT_SECONDS = Histogram(
+    "postlane_commit_seconds", "Time from begin to known commit of a transaction", (), _COMMIT_SECONDS
+)
+RECOVERY_SECONDS = Histogram(
+    "postlane_recovery_seconds",
+    "Time to take over a partition, its state read back",
+    (),
+    _RECOVERY_SECONDS,
+)
+KAFKA_ERRORS = Counter("postlane_kafka_errors", "Errors that the Kafka client reported", ("fatal",))
+
+# Outbound
+MAILS = Counter(
+    "postlane_outbound_mails",
+    "Statuses made durable, by state (SENT, DEFERRED, ...) and cause",
+    ("state", "cause"),
+)
+ATTEMPTS = Counter(
+    "postlane_outbound_attempts", "SMTP attempts that ended, by relay and cause", ("relay", "cause")
+)
+ATTEMPT_SECONDS = Histogram(
+    "postlane_outbound_attempt_seconds",
+    "Time of one SMTP attempt, the wait for a session included",
+    ("relay",),
+    _DIALOG_SECONDS,
+)
+DELIVERY_SECONDS = Histogram(
+    "postlane_outbound_delivery_seconds",
+    "Time from the request's record in Kafka to the relay's final 250",
+    (),
+    (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 259200.0),
+)
+DUPLICATES = Counter(
+    "postlane_outbound_duplicates", "Requests not sent because their event id was seen in the window"
+)
+UNKNOWN_OUTCOMES = Counter(
+    "postlane_outbound_unknown_outcomes",
+    "Attempts whose connection was lost after the final dot; repeated with the same Message-ID",
+    ("relay",),
+)
+IN_FLIGHT = Gauge("postlane_outbound_in_flight_mails", "Mails with an SMTP attempt running", ("partition",))
+WAITING = Gauge(
+    "postlane_outbound_waiting_mails",
+    "Mails that wait, by place: memory (main offset waits for them) or parked (in the retry journal)",
+    ("partition", "place"),
+)
+WINDOW_BYTES = Gauge(
+    "postlane_outbound_window_bytes",
+    "Bytes of requests read and not finished, held in memory",
+    ("partition",),
+)
+LANES = Gauge("postlane_outbound_lanes", "Tickets with unfinished mail", ("partition",))
+OLDEST_WAITING_SECONDS = Gauge(
+    "postlane_outbound_oldest_waiting_seconds", "Age of the oldest unfinished mail", ("partition",)
+)
+UNCOMMITTED_OUTCOMES = Gauge(
+    "postlane_outbound_uncommitted_outcomes", "Outcomes known but not yet durable in Kafka", ("partition",)
+)
+OLDEST_UNCOMMITTED_SECONDS = Gauge(
+    "postlane_outbound_oldest_uncommitted_seconds",
+    "Age of the oldest outcome not yet durable; over 5 s no mail starts",
+    ("partition",),
+)
+PARTITION_PAUSED = Gauge(
+    "postlane_outbound_partition_paused",
+    "1 while reading is paused because the window is full",
+    ("partition",),
+)
+LAG_RECORDS = Gauge(
+    "postlane_outbound_lag_records", "Requests in the topic that this owner has not read yet", ("partition",)
+)
+RELAY_HELD = Gauge(
+    "postlane_outbound_relay_held",
+    "1 while the relay is held (limit, circuit open, auth broken); no series while it is free",
+    ("relay", "cause"),
+)
+RELAY_CONNECTIONS = Gauge("postlane_outbound_relay_connections", "Open SMTP sessions", ("relay",))
+
+# Inbound
+LISTED = Counter(
+    "postlane_inbound_listed_mails",
+    "Mails seen in the mailbox; equals the sum of the ended ones",
+    ("mailbox",),
+)
+ENDED = Counter(
+    "postlane_inbound_ended_mails",
+    "Mails ended, by outcome: produced, quarantined or skipped",
+    ("mailbox", "outcome"),
+)
+SETTLED = Counter(
+    "postlane_inbound_settled_mails",
+    "Mails flagged, moved or deleted after their event was durable",
+    ("mailbox",),
+)
+FETCHED_BYTES = Counter("postlane_inbound_fetched_bytes", "Raw mail fetched", ("mailbox",))
+PARSED = Counter("postlane_inbound_parsed_mails", "Mails parsed, by parse status", ("status",))
+PARSE_SECONDS = Histogram("postlane_inbound_parse_seconds", "Time to parse one mail", (), _PARSE_SECONDS)
+CHECKED_AT = Gauge(
+    "postlane_inbound_checked_timestamp_seconds",
+    "When the mailbox was last looked through to its end; freshness is now minus this",
+    ("mailbox",),
+)
+MAILBOX_LAG = Gauge("postlane_inbound_lag_mails", "Mails listed and not yet ended", ("mailbox",))
+MAILBOX_CONNECTED = Gauge("postlane_inbound_connected", "1 while an IMAP session is open", ("mailbox",))
+MAILBOX_ERRORS = Counter(
+    "postlane_inbound_errors",
+    "Failed sessions and commands, by kind such as auth or connection",
+    ("mailbox", "kind"),
+)
+UID_VALIDITY_CHANGES = Counter(
+    "postlane_inbound_uid_validity_changes",
+    "Folders that were renumbered and had to be scanned again",
+    ("mailbox",),
+)
+
+_BOTH: tuple[Metric, ...] = (
+    INFO,
+    COMPONENT_OK,
+    PARTITIONS_OWNED,
+    TRANSACTIONS,
+    COMMIT_SECONDS,
+    RECOVERY_SECONDS,
+    KAFKA_ERRORS,
+)
+
+OUTBOUND_METRICS: tuple[Metric, ...] = (
+    *_BOTH,
+    MAILS,
+    ATTEMPTS,
+    ATTEMPT_SECONDS,
+    DELIVERY_SECONDS,
+    DUPLICATES,
+    UNKNOWN_OUTCOMES,
+    IN_FLIGHT,
+    WAITING,
+    WINDOW_BYTES,
+    LANES,
+    OLDEST_WAITING_SECONDS,
+    UNCOMMITTED_OUTCOMES,
+    OLDEST_UNCOMMITTED_SECONDS,
+    PARTITION_PAUSED,
+    LAG_RECORDS,
+    RELAY_HELD,
+    RELAY_CONNECTIONS,
+)
+
+INBOUND_METRICS: tuple[Metric, ...] = (
+    *_BOTH,
+    LISTED,
+    ENDED,
+    SETTLED,
+    FETCHED_BYTES,
+    PARSED,
+    PARSE_SECONDS,
+    CHECKED_AT,
+    MAILBOX_LAG,
+    MAILBOX_CONNECTED,
+    MAILBOX_ERRORS,
+    UID_VALIDITY_CHANGES,
+)

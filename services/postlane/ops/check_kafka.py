@@ -1,0 +1,85 @@
+"""Doctor's checks of Kafka, the topics and the schemas; and what the cursors say, for the mailbox checks."""
+
+from collections.abc import Iterator
+
+from postlane.adapters.avro_codec import Codec, Undecodable, record_name
+from postlane.adapters.schema_files import SchemasMissing, load_schema_files
+from postlane.adapters.schema_registry import ConfluentRegistry, RegistryUnavailable, SchemaRefused
+from postlane.adapters.topics import TopicAdmin, load_topics
+from postlane.config.settings import Settings
+from postlane.core.received import MailboxCursor, MailReceived
+from postlane.core.request import MailRequested
+from postlane.core.status import MailStatus
+from postlane.core.topics import BadTopics, Difference, blocks_services, explain
+from postlane.ops.checks import Check, fail, ok, skip, warn
+from postlane.ops.scanning import bounds_of, partitions_of, scan
+from postlane.ports import EventLog, LogRecord, LogUnavailable
+
+ANSWER_SECONDS = 5.0  # somebody is waiting for the verdict
+
+RECORDS = tuple(record_name(kind) for kind in (MailRequested, MailStatus, MailReceived, MailboxCursor))
+
+
+def check_kafka(settings: Settings) -> list[Check]:
+    """Whether Kafka answers, and whether every topic is as it must be."""
+    servers = settings.kafka.bootstrap_servers
+    try:
+        wanted = load_topics(settings.kafka, settings.topics)
+        differences = TopicAdmin(settings.kafka, ANSWER_SECONDS).check(wanted)
+    except LogUnavailable as error:
+        advice = "check kafka.bootstrap_servers, security_protocol and the login; is the broker up?"
+        return [
+            fail("kafka", f"{servers} does not answer: {error}", advice),
+            skip("topics", "Kafka does not answer"),
+        ]
+    except (BadTopics, SchemasMissing) as error:
+        return [fail("topics", str(error), "install Postlane anew, or correct schemas/topics.toml")]
+    reached = ok("kafka", f"{servers} answers")
+    if not differences:
+        return [reached, ok("topics", f"all {len(wanted)} are as they should be")]
+    return [reached, *(_topic_check(difference) for difference in differences)]
+
+
+def check_schemas(settings: Settings) -> Iterator[Check]:
+    """The shipped schemas, and with a registry that it takes them."""
+    try:
+        files = load_schema_files()
+        Codec(schemas=files)
+    except SchemasMissing as error:
+        yield fail("schemas", str(error), "install Postlane anew")
+        return
+    url = settings.kafka.schema_registry_url
+    if url is None:
+        yield ok("schemas", f"{len(files)} shipped; no registry (Avro single-object encoding)")
+        return
+    newest = {file.record: file for file in files}
+    try:
+        registry = ConfluentRegistry(url)
+        ids = [registry.id_of(record, newest[record].text) for record in RECORDS]
+        yield ok("schemas", f"{len(files)} shipped; the registry has them as ids {', '.join(map(str, ids))}")
+    except RegistryUnavailable as error:
+        yield fail("schemas", str(error), "check kafka.schema_registry_url; is the registry up?")
+    except SchemaRefused as error:
+        yield fail(
+            "schemas", str(error), "set the subject's compatibility so that it takes our newest version"
+        )
+
+
+def read_cursors(log: EventLog, codec: Codec, topic: str) -> dict[tuple[str, str], MailboxCursor]:
+    """The newest cursor of every (mailbox, folder). Raises LogUnavailable."""
+
+    def keep(record: LogRecord) -> MailboxCursor | None:
+        if record.value is None:
+            return None
+        try:
+            return codec.decode(MailboxCursor, record.value)
+        except Undecodable:
+            return None  # the owner of the partition reports it
+
+    cursors = scan(log, bounds_of(log, partitions_of(log, topic)), keep)
+    return {(cursor.mailbox, cursor.folder): cursor for cursor in cursors}
+
+
+def _topic_check(difference: Difference) -> Check:
+    fault, _, remedy = explain(difference).partition("; ")
+    return (fail if blocks_services(difference) else warn)("topics", fault, remedy)

@@ -1,0 +1,97 @@
+"""Doctor's checks of relays and mailboxes: log in as a service would, and touch nothing."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime, time
+
+from postlane.config.sections import MailboxSection, RelaySection, Tls
+from postlane.core.received import MailboxCursor
+from postlane.core.transcript import Answer, Lost, Phase
+from postlane.ops.checks import Check, fail, ok
+from postlane.ports import MailSourceError
+
+CHECK_SECONDS_MAX = 30.0  # somebody is waiting for the answer
+
+RELAY_ADVICE = {
+    Phase.CONNECT: "check host, port and firewall; with port 465 use tls = implicit, with 587 starttls",
+    Phase.TLS: "check tls and port; for an own certificate authority set ca_file",
+    Phase.EHLO: "check port and tls; some relays want a real ehlo_name",
+    Phase.AUTH: "check username and password; some providers want an app password",
+}
+
+
+async def check_relay(name: str, relay: RelaySection) -> Check:
+    """Connect, encrypt and log in as a sender does before its first mail, then leave."""
+    try:
+        from postlane.adapters.smtp_link import SmtpLink, Stopped  # noqa: PLC0415 - an extra of its own
+    except ModuleNotFoundError as error:
+        return _missing_package(f"relay {name}", error, "outbound")
+    place = f"{relay.host}:{relay.port}"
+    try:
+        tls = None if relay.tls is Tls.NONE else ssl.create_default_context(cafile=relay.ca_file)
+    except OSError as error:
+        words = f"ca_file {relay.ca_file} cannot be used: {error.strerror or error}"
+        return fail(f"relay {name}", words, f"[relays.{name}]: set ca_file to a certificate in PEM form")
+    link = SmtpLink(relay, relay.ehlo_name or socket.getfqdn(), tls)
+    try:
+        await asyncio.wait_for(link.open(), CHECK_SECONDS_MAX)
+        login = "without login" if relay.username is None else f"as {relay.username}"
+        size = link.extensions.get("size", "")
+        limit = f", mails up to {int(size) / 2**20:.1f} MiB" if size.isdecimal() and int(size) else ""
+        await link.quit()
+    except TimeoutError:
+        return _shut(name, place, Lost(Phase.CONNECT, f"no answer within {CHECK_SECONDS_MAX:g} s"))
+    except Stopped as stop:
+        return _shut(name, place, stop.answer)
+    finally:
+        link.cut()
+    return ok(f"relay {name}", f"{place} lets us in {login}{limit}")
+
+
+def _shut(name: str, place: str, answer: Answer) -> Check:
+    phase = Phase(answer.phase)
+    words = answer.error if isinstance(answer, Lost) else f"{answer.code} {answer.text}"
+    advice = f"[relays.{name}]: {RELAY_ADVICE.get(phase, 'ask whoever runs the relay')}"
+    return fail(f"relay {name}", f"{place} at {phase.value}: {words}", advice)
+
+
+async def check_mailbox(
+    name: str, mailbox: MailboxSection, cursors: Mapping[tuple[str, str], MailboxCursor] | None
+) -> Check:
+    """Log in, select the folder, and say how many mails `start` means. `cursors` is None where Kafka cannot be asked."""
+    try:
+        from postlane.adapters.imap_source import ImapAccount, ImapSource  # noqa: PLC0415 - an extra of its own
+    except ModuleNotFoundError as error:
+        return _missing_package(f"mailbox {name}", error, "inbound")
+    account = ImapAccount(
+        host=mailbox.host,
+        port=mailbox.port,
+        tls=mailbox.tls is not Tls.NONE,
+        ca_file=mailbox.ca_file,
+        username=mailbox.username,
+        password=mailbox.password.get_secret_value(),
+        command_timeout_seconds=CHECK_SECONDS_MAX,
+    )
+    source = ImapSource(account)
+    try:
+        state = await source.open(mailbox.folder)
+        cursor = (cursors or {}).get((name, mailbox.folder))
+        if cursor is not None:
+            words = f"polled up to UID {cursor.uid}, {cursor.produced} mails produced so far"
+        else:
+            count = state.exists if mailbox.start == "all" else 0
+            if not isinstance(mailbox.start, str):
+                count = await source.count_since(datetime.combine(mailbox.start, time(), UTC))
+            words = f'never polled; start = "{mailbox.start}" means {count} mails'
+        return ok(f"mailbox {name}", f"{mailbox.folder} holds {state.exists} mails; {words}")
+    except MailSourceError as error:
+        advice = "check username and password" if error.auth else "check host, port, tls and folder"
+        return fail(f"mailbox {name}", str(error), f"[mailboxes.{name}]: {advice}")
+    finally:
+        await source.close()
+
+
+def _missing_package(name: str, error: ModuleNotFoundError, extra: str) -> Check:
+    return fail(name, f"the package {error.name} is not installed", f"pip install 'postlane[{extra}]'")

@@ -1,0 +1,128 @@
+"""Any record of our topics as a JSON document and as a line for people."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from postlane.adapters.avro_codec import Codec, Undecodable
+from postlane.core.received import MailboxCursor, MailReceived
+from postlane.core.request import MailRequested
+from postlane.core.status import MailStatus
+from postlane.core.trail import BadTrail, Dead, Entry, Put, Resolved, decode
+from postlane.ops.output import Json, iso_ms, moment_text, ms_text, shortened
+from postlane.ops.topic_names import EventKind, TopicKind
+from postlane.ports import LogRecord
+
+Event = MailRequested | MailStatus | MailReceived | MailboxCursor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """A record with what its value and its headers say; `fault` says why one of them cannot be read."""
+
+    record: LogRecord
+    event: Event | None = None
+    entry: Entry | None = None
+    fault: str | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The record's key as text: the ticket id on most topics."""
+        return None if self.record.key is None else self.record.key.decode("utf-8", "replace")
+
+    @property
+    def state(self) -> str | None:
+        """A status's state, or what kind of record this is in a journal or dead-letter topic, in lower case."""
+        if self.entry is not None:
+            return type(self.entry).__name__.lower()
+        return self.event.state.value.lower() if isinstance(self.event, MailStatus) else None
+
+
+def decode_record(record: LogRecord, kind: TopicKind, codec: Codec) -> Decoded:
+    """Read a record without ever raising: an undecodable one is shown with its fault."""
+    entry: Entry | None = None
+    event: Event | None = None
+    faults: list[str] = []
+    if kind.trail:
+        try:
+            entry = decode(record.headers)
+        except (BadTrail, ValueError) as error:
+            faults.append(str(error))
+    if kind.event is not None and record.value is not None:
+        try:
+            event = _decode(codec, kind.event, record.value)
+        except Undecodable as error:
+            faults.append(str(error))
+    return Decoded(record=record, event=event, entry=entry, fault="; ".join(faults) or None)
+
+
+def _decode(codec: Codec, kind: EventKind, value: bytes) -> Event:
+    decode_any: Any = codec.decode  # its type variable takes one kind at a time, not their union
+    event: Event = decode_any(kind, value)
+    return event
+
+
+def as_json(decoded: Decoded) -> Json:
+    """The whole record: place, time, key, headers, event. Bytes inside are base64."""
+    record = decoded.record
+    return {
+        "topic": record.at.topic,
+        "partition": record.at.partition,
+        "offset": record.offset,
+        "timestamp": iso_ms(record.timestamp_ms),
+        "key": decoded.key,
+        "state": decoded.state,
+        "headers": {name: value.decode("utf-8", "replace") for name, value in record.headers},
+        "size_bytes": len(record.value or b""),
+        "event": None if decoded.event is None else msgspec.to_builtins(decoded.event),
+        "fault": decoded.fault,
+    }
+
+
+def as_line(decoded: Decoded) -> str:
+    """Time, place, key and the gist."""
+    record = decoded.record
+    place = f"{record.at.partition}:{record.offset}"
+    return f"{ms_text(record.timestamp_ms)}  {place:<12}  {decoded.key or '-':<16}  {_gist(decoded)}"
+
+
+def _gist(decoded: Decoded) -> str:
+    parts = [text for text in (_entry_gist(decoded.entry), _event_gist(decoded.event)) if text]
+    if decoded.fault is not None:
+        parts.append(f"({decoded.fault})")
+    return "  ".join(parts) or ("no value" if decoded.record.value is None else "")
+
+
+def _entry_gist(entry: Entry | None) -> str:
+    match entry:
+        case None:
+            return ""
+        case Put():
+            return f"put  attempt {entry.attempt}, due {ms_text(entry.due_ms)}, {entry.cause}: {shortened(entry.reason)}"
+        case Dead():
+            return f"dead  {entry.cause}: {shortened(entry.reply or entry.reason)}"
+        case Resolved():
+            return f"{entry.resolution.value} {entry.dead_offset}  {shortened(entry.reason)}".rstrip()
+        case _:
+            return f"done {entry.origin.offset}"
+
+
+def _event_gist(event: Event | None) -> str:
+    match event:
+        case None:
+            return ""
+        case MailRequested():
+            return f"{shortened(event.subject)!r} to {', '.join(address.address for address in event.to)}"
+        case MailStatus():
+            due = "" if event.next_attempt_at is None else f", next {moment_text(event.next_attempt_at)}"
+            return (
+                f"{event.state.value}  attempt {event.attempt}{due}, {event.cause}: {shortened(event.reason)}"
+            )
+        case MailReceived():
+            sender = ", ".join(address.address for address in event.from_addresses) or "?"
+            return (
+                f"{shortened(event.subject)!r} from {sender} in {event.mailbox}, {event.parse_status.value}"
+            )
+        case MailboxCursor():
+            return shortened(str(msgspec.to_builtins(event)), 160)

@@ -1,0 +1,264 @@
+"""`postlane dlq`: dead mail, for people: list, show, replay, discard."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from postlane.adapters.blob_directory import BlobDirectory
+from postlane.core.dlq import DeadMail, Place, Plan, Selection, plan_discard, plan_replay
+from postlane.core.trail import BadTrail, Resolution
+from postlane.ops import options
+from postlane.ops.decoded import as_json as record_json
+from postlane.ops.decoded import decode_record
+from postlane.ops.dlq_log import DlqLog, Failure, Resolving
+from postlane.ops.dlq_output import COLUMNS, mail_json, plan_json, row
+from postlane.ops.exits import CommandFailed, Exit
+from postlane.ops.output import print_json, print_table, progress, say
+from postlane.ops.session import Session, session_of
+from postlane.ops.topic_names import DLQ, KINDS, OUTBOUND
+from postlane.ports import BlobMissing, BlobStoreError, LogWriter
+
+app = typer.Typer(help="Dead mail: see it, send it again, or close it.", no_args_is_help=True)
+
+Tickets = Annotated[
+    list[str] | None, typer.Option("--ticket", "-t", help="Of this ticket; may be given several times.")
+]
+Causes = Annotated[list[str] | None, typer.Option("--cause", help="With this cause, as `list` names it.")]
+Reason = Annotated[
+    str,
+    typer.Option("--reason", metavar="WORDS", help="With these words in the reason or the relay's reply."),
+]
+Places = Annotated[
+    list[str] | None,
+    typer.Option("--offset", metavar="PARTITION:OFFSET", help="This very record, as `list` names it."),
+]
+Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
+Everything = Annotated[bool, typer.Option("--all", help="All open mail, when no other filter is given.")]
+
+
+@app.command("list")
+def list_(  # noqa: PLR0913 - the options of a command
+    context: typer.Context,
+    *,
+    ticket: Tickets = None,
+    cause: Causes = None,
+    reason: Reason = "",
+    since: options.Since = None,
+    until: options.Until = None,
+    offset: Places = None,
+    resolved_too: Annotated[bool, typer.Option("--all", help="Resolved mail too.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List open dead mail, in the order of death per partition."""
+    selection = _selection(ticket, cause, reason, _Span(since, until), offset)
+    dead = _read(_dlq(session_of(context)))
+    mails = [mail for mail in dead if selection.holds(mail) and (resolved_too or mail.open)]
+    if as_json:
+        print_json([mail_json(mail) for mail in mails])
+    elif mails:
+        print_table(COLUMNS, map(row, mails))
+    else:
+        say("no dead mail matches" if resolved_too else "no open dead mail matches")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    *,
+    place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="The record, as `list` names it.")],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write the original bytes to stdout, nothing else.")
+    ] = False,
+) -> None:
+    """Show one dead mail whole, as JSON: why it died, what was done about it, its headers and its request."""
+    session = session_of(context)
+    dlq = _dlq(session)
+    wanted = _place(place)
+    mail = next((mail for mail in _read(dlq) if mail.place == wanted), None)
+    record = None if mail is None else dlq.fetch(wanted)
+    if mail is None or record is None:
+        raise CommandFailed(f"no dead mail stands at {place}", Exit.NOT_FOUND)
+    try:
+        value = dlq.value(record)
+    except (BlobMissing, BlobStoreError, BadTrail) as error:
+        raise CommandFailed(f"the original of {place} cannot be read: {error}") from None
+    if raw:
+        typer.get_binary_stream("stdout").write(value or b"")
+        return
+    decoded = decode_record(replace(record, value=value), KINDS["dlq"], session.codec)
+    print_json(mail_json(mail) | {"record": record_json(decoded)})
+
+
+@app.command("replay")
+def replay_(  # noqa: PLR0913 - the options of a command
+    context: typer.Context,
+    *,
+    ticket: Tickets = None,
+    cause: Causes = None,
+    reason: Reason = "",
+    since: options.Since = None,
+    until: options.Until = None,
+    offset: Places = None,
+    everything: Everything = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Only what matches, not the other open mail of its tickets.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what matches and was replayed or discarded before.")
+    ] = False,
+    note: Note = "",
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Send dead mail again to those who did not get it: whole tickets, in their order.
+
+    Each mail is closed in the same transaction that sends it.
+    """
+    selection = _selection(ticket, cause, reason, _Span(since, until), offset)
+    _refuse_unlimited(selection, everything=everything)
+    order = _Order(Resolution.REPLAYED, note, dry_run=dry_run, yes=yes, as_json=as_json)
+    with _taken_over(session_of(context), dry_run=dry_run) as (dlq, writer):
+        plan = plan_replay(_read(dlq), selection, again=again, alone=alone)
+        _carry_out(dlq, writer, plan, order)
+
+
+@app.command()
+def discard(  # noqa: PLR0913 - the options of a command
+    context: typer.Context,
+    *,
+    ticket: Tickets = None,
+    cause: Causes = None,
+    reason: Reason = "",
+    since: options.Since = None,
+    until: options.Until = None,
+    offset: Places = None,
+    everything: Everything = False,
+    note: Note = "",
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Close dead mail without sending it: exactly what matches. The records stay until their retention is over."""
+    selection = _selection(ticket, cause, reason, _Span(since, until), offset)
+    _refuse_unlimited(selection, everything=everything)
+    order = _Order(Resolution.DISCARDED, note, dry_run=dry_run, yes=yes, as_json=as_json)
+    with _taken_over(session_of(context), dry_run=dry_run) as (dlq, writer):
+        _carry_out(dlq, writer, plan_discard(_read(dlq), selection), order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    resolution: Resolution
+    note: str
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+
+def _selection(
+    ticket: list[str] | None, cause: list[str] | None, reason: str, span: _Span, offset: list[str] | None
+) -> Selection:
+    return Selection(
+        tickets=frozenset(ticket or ()),
+        causes=frozenset(cause or ()),
+        reason=reason,
+        since_ms=None if span.since is None else round(span.since.timestamp() * 1000),
+        until_ms=None if span.until is None else round(span.until.timestamp() * 1000),
+        places=frozenset(_place(text) for text in offset or ()),
+    )
+
+
+def _place(text: str) -> Place:
+    partition, _, offset = text.partition(":")
+    if not (partition.isdecimal() and offset.isdecimal()):
+        raise CommandFailed(f"{text!r} is not PARTITION:OFFSET, such as 3:17", Exit.USAGE)
+    return Place(int(partition), int(offset))
+
+
+def _refuse_unlimited(selection: Selection, *, everything: bool) -> None:
+    if selection == Selection() and not everything:
+        raise CommandFailed(
+            "say which dead mail: --ticket, --cause, --reason, --since, --until, --offset, or --all",
+            Exit.USAGE,
+        )
+
+
+def _dlq(session: Session) -> DlqLog:
+    blobs = BlobDirectory(session.settings.blobs.directory)
+    return DlqLog(session.log, blobs, main=session.topic(OUTBOUND), dlq=session.topic(DLQ))
+
+
+def _read(dlq: DlqLog) -> list[DeadMail]:
+    with progress("reading dead mail") as bar:
+        return dlq.read(bar.expect, bar.step)
+
+
+@contextmanager
+def _taken_over(session: Session, *, dry_run: bool) -> Iterator[tuple[DlqLog, LogWriter | None]]:
+    """The dead-letter log, and for real work its writer.
+
+    The writer is taken over before anything is read: a second operator's command fences this one, and neither can
+    act on what the other has just resolved.
+    """
+    dlq = _dlq(session)
+    if dry_run:
+        yield dlq, None
+        return
+    writer = session.log.writer(session.settings.kafka.group("ops-dlq"))
+    try:
+        writer.take_over()
+        yield dlq, writer
+    finally:
+        writer.close()
+
+
+def _carry_out(dlq: DlqLog, writer: LogWriter | None, plan: Plan, order: _Order) -> None:
+    """Show the plan, ask, write, and say what came of it."""
+    _show(plan, order)
+    failures: list[Failure] = []
+    if plan.mails and writer is not None:
+        if not order.yes:
+            typer.confirm(f"{_verb(order)} {len(plan.mails)} mails?", abort=True, err=True)
+        at_ms = round(datetime.now(UTC).timestamp() * 1000)
+        with progress("writing") as bar:
+            bar.expect(len(plan.mails))
+            resolving = Resolving(resolution=order.resolution, at_ms=at_ms, reason=order.note)
+            failures = dlq.resolve(writer, plan.mails, resolving, bar.step)
+    if order.as_json:
+        print_json(plan_json(plan, failures, dry_run=order.dry_run))
+    for failure in failures:
+        say(f"{failure.mail.place} stays open: {failure.reason}")
+    if not plan.mails:
+        raise CommandFailed("nothing to do: no open dead mail matches", Exit.NOT_FOUND)
+    if writer is not None:
+        say(f"{order.resolution.value} {len(plan.mails) - len(failures)} of {len(plan.mails)} mails")
+    if failures:
+        raise CommandFailed(f"{len(failures)} mails could not be written")
+
+
+def _show(plan: Plan, order: _Order) -> None:
+    if not order.as_json and plan.mails:
+        print_table(
+            ("", *COLUMNS), (("+" if mail.place in plan.added else "", *row(mail)) for mail in plan.mails)
+        )
+    if plan.added:
+        say(f"+ {len(plan.added)} more of the same tickets, so that their order holds (--alone leaves them)")
+    for mail, why in plan.left_out:
+        say(f"{mail.place} is left out: {why.value}")
+    if order.dry_run and plan.mails:
+        say(f"dry run: would {_verb(order).lower()} {len(plan.mails)} mails")
+
+
+def _verb(order: _Order) -> str:
+    return {Resolution.REPLAYED: "Replay", Resolution.DISCARDED: "Discard"}[order.resolution]

@@ -1,0 +1,128 @@
+"""`postlane status`: what happened to a mail, where it waits, when it is tried next, and why."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import typer
+
+from postlane.core.history import MailHistory, Where
+from postlane.core.status import MailState, MailStatus
+from postlane.core.ticket_marks import read_message_id
+from postlane.ops import options
+from postlane.ops.exits import CommandFailed, Exit
+from postlane.ops.output import moment_text, print_json, print_line, progress, shortened
+from postlane.ops.session import Session, session_of
+from postlane.ops.status_search import Asked, Kind, StatusSearch
+from postlane.ops.topic_names import OUTBOUND, STATUS
+
+WHERE_WORDS = {
+    Where.UNREAD: "waits in the topic for its sender",
+    Where.SENDER: "waits with the sender",
+    Where.JOURNAL: "waits in the retry journal",
+    Where.OPERATOR: "held until an operator decides",
+    Where.ENDED: "ended",
+}
+DEAD_STATES = frozenset({MailState.FAILED, MailState.EXPIRED})
+
+
+def status(
+    context: typer.Context,
+    *,
+    what: Annotated[
+        str, typer.Argument(metavar="TICKET|EVENT|MESSAGE-ID", help="A ticket id, event id or Message-ID.")
+    ],
+    kind: Annotated[
+        Kind | None, typer.Option("--as", help="What the argument is; without it each is tried in turn.")
+    ] = None,
+    since: options.Since = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what happened to a ticket's mails, to one request, or to one sent mail. Tickets: the last 7 days unless --since."""
+    session = session_of(context)
+    with progress("reading statuses") as bar:
+        search = StatusSearch(
+            log=session.log,
+            codec=session.codec,
+            main=session.topic(OUTBOUND),
+            status=session.topic(STATUS),
+            group=session.settings.kafka.group("outbound"),
+            now=datetime.now(UTC),
+            step=bar.step,
+        )
+        histories = _first_answer(session, search, _questions(what, kind), since)
+    if as_json:
+        print_json({"asked": what, "mails": [msgspec.to_builtins(history) for history in histories]})
+    for history in () if as_json else histories:
+        for line in _lines(history, search.now):
+            print_line(line)
+    if not histories:
+        raise CommandFailed(f"nothing is known of {what!r}", Exit.NOT_FOUND)
+
+
+def _questions(what: str, kind: Kind | None) -> list[Asked]:
+    """What the words may mean, likeliest first; only Message-IDs have an @."""
+    message = Asked(Kind.MESSAGE, what.strip().strip("<>"))
+    if kind is not None:
+        return [message if kind is Kind.MESSAGE else Asked(kind, what)]
+    others = [Asked(Kind.TICKET, what), Asked(Kind.EVENT, what)]
+    return [message, *others] if "@" in what else others
+
+
+def _first_answer(
+    session: Session, search: StatusSearch, questions: list[Asked], since: datetime | None
+) -> list[MailHistory]:
+    for asked in questions:
+        mark = None
+        if asked.kind is Kind.MESSAGE:
+            mark = read_message_id(session.settings.signing.signing_keys(), asked.value)
+        found = search.find(asked, since, None if mark is None else mark.ticket_id)
+        if found:
+            return found
+    return []
+
+
+def _lines(history: MailHistory, now: datetime) -> Iterator[str]:
+    subject = "" if history.request is None else f"  {shortened(history.request.subject or '', 60)!r}"
+    yield (
+        f"ticket {history.ticket_id or '-'}{subject}  event {history.event_id or '-'}"
+        f"  at {history.partition}:{history.origin.offset}"
+    )
+    state = "QUEUED" if history.state is None else history.state.value
+    attempt = f", attempt {history.attempt}" if history.attempt else ""
+    yield f"  {state}{attempt}, {WHERE_WORDS[history.where]}: {history.cause}: {shortened(history.reason, 300)}"
+    if history.next_attempt_at is not None and history.where is not Where.ENDED:
+        yield f"  next attempt {moment_text(history.next_attempt_at)} ({_distance(history.next_attempt_at, now)})"
+    if history.outcome_unknown:
+        yield "  the connection was lost after the final dot: the relay may have taken the mail already"
+    if history.message_id is not None:
+        provider = (
+            "" if history.provider_message_id is None else f", relay's id {history.provider_message_id}"
+        )
+        yield f"  Message-ID {history.message_id}{provider}"
+    for outcome in history.recipients:
+        reply = "" if outcome.reply is None else f"  {outcome.reply.code} {shortened(outcome.reply.text)}"
+        yield f"  to {outcome.address}: {outcome.state.value}{reply}"
+    for step in history.steps:
+        yield f"    {_step(step)}"
+    if history.state in DEAD_STATES:
+        yield f"  dead mail: postlane dlq list --ticket {history.ticket_id}"
+
+
+def _step(step: MailStatus) -> str:
+    relay = "" if step.relay is None else f" via {step.relay}"
+    return (
+        f"{moment_text(step.occurred_at)}  {step.state.value:<10} attempt {step.attempt}{relay}"
+        f"  {step.cause}: {shortened(step.reason)}"
+    )
+
+
+def _distance(at: datetime, now: datetime) -> str:
+    seconds = (at - now).total_seconds()
+    if seconds < 0:
+        return "due"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"in {seconds / size:.0f} {unit}"
+    return f"in {seconds:.0f} s"
