@@ -1,0 +1,85 @@
+"""The process that reads hostile mail: one request in, one reading out, over stdin and stdout; killed at any time without loss.
+
+Started by adapters.parser_process. A frame is 4 bytes of length (big-endian) and a pickle. The first frame holds the rules, which
+include signing keys: they come this way so that they stand neither in the arguments nor in the environment. Only our own service writes
+to this process; what it sends back is made from our own classes.
+"""
+
+import contextlib
+import pickle
+import resource
+import signal
+import struct
+import sys
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from postlane.core.mail_class import ClassRules
+from postlane.core.mail_reading import ReadRequest, read_mail
+
+LENGTH = struct.Struct(">I")
+READY = "ready"  # the answer to the rules: everything is imported, from now on the time limits hold
+MEMORY_BYTES_MAX = 2 * 2**30  # address space, not memory in use; a mail that needs more is a bomb
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """The first frame: the rules, and after how many seconds the worker ends itself, should its parent be gone."""
+
+    rules: ClassRules
+    alarm_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stumbled:
+    """Reading raised; the text names the kind of error, never the mail's words."""
+
+    error: str
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    requests, readings = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # a stray print must not break a frame
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the service ends us
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    settings = _receive(requests)
+    if not isinstance(settings, WorkerSettings):
+        return
+    _send(readings, READY)
+    while (request := _receive(requests)) is not None:
+        assert isinstance(request, ReadRequest)
+        # The default action of SIGALRM ends the process, also inside C code that holds the interpreter.
+        signal.setitimer(signal.ITIMER_REAL, settings.alarm_seconds)
+        try:
+            answer: object = read_mail(request, settings.rules)
+        except BaseException as error:  # noqa: BLE001 - MemoryError and panics of native code included
+            answer = Stumbled(f"{type(error).__name__} at {_place(error)}")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        _send(readings, answer)
+
+
+def _send(stream: BinaryIO, message: object) -> None:
+    frame = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    stream.write(LENGTH.pack(len(frame)) + frame)
+    stream.flush()
+
+
+def _receive(stream: BinaryIO) -> object | None:
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    (length,) = LENGTH.unpack(head)
+    frame = stream.read(length)
+    return pickle.loads(frame) if len(frame) == length else None  # noqa: S301 - from our own service only
+
+
+def _place(error: BaseException) -> str:
+    """Module and line where it was raised: enough for a report, free of the mail's content."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"

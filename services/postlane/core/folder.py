@@ -1,0 +1,22 @@
+"""What a mail server says about a folder and its mails."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderState:
+    """What SELECT says: `uid_next` is the UID that the next mail will have at least."""
+
+    uid_validity: int
+    uid_next: int
+    exists: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedMail:
+    """One mail in a folder, known by UID, its size (RFC822.SIZE) and arrival (INTERNALDATE)."""
+
+    uid: int
+    size_bytes: int
+    received_at: datetime

@@ -1,0 +1,40 @@
+"""The inbound service's course: join the group, poll what it gives, leave."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from postlane.core.metrics import PARTITIONS_OWNED
+from postlane.inbound.watch import KafkaWatch
+from postlane.inbound.wiring import Parts, make_ownership
+
+CHECK_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+async def poll_until_stopped(parts: Parts) -> None:
+    """Join the group, poll what it gives, and leave it once `stop` is set. Raises GroupMemberEnded."""
+    runtime = parts.runtime
+
+    def changed(partitions: Sequence[int]) -> None:
+        runtime.metrics.gauge(PARTITIONS_OWNED).set(len(partitions))
+        log.info("partitions_held", partitions=list(partitions))
+
+    watch = KafkaWatch(runtime.metrics, runtime.health, time.monotonic)
+    ownership = make_ownership(parts, watch, changed)
+    group = parts.settings.kafka.group("inbound")
+    # Joining makes clients, and closing them waits for the broker: both stay off the event loop.
+    member = await asyncio.to_thread(parts.event_log.join, group, parts.topics.cursor, ownership)
+    try:
+        while not runtime.stop.is_set():
+            await ownership.check()
+            watch.recover()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(runtime.stop.wait(), CHECK_SECONDS)
+        await ownership.release_all()
+    finally:
+        await asyncio.to_thread(member.close)

@@ -1,0 +1,46 @@
+"""`postlane inbound`: wires the pollers from the settings and runs them until it is told to stop."""
+
+import contextlib
+
+from postlane.adapters.avro_codec import Codec
+from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.kafka_log import KafkaLog
+from postlane.adapters.parser_process import ParserPool
+from postlane.adapters.process import CannotStart, Runtime
+from postlane.adapters.schema_registry import registry_of
+from postlane.adapters.topic_gate import await_topics
+from postlane.config.settings import Settings
+from postlane.inbound.loop import poll_until_stopped
+from postlane.inbound.topics import NAMES, InboundTopics
+from postlane.inbound.wiring import Parts, class_rules, imap_connect
+from postlane.ports import BlobStoreError
+
+
+async def run(settings: Settings, runtime: Runtime) -> None:
+    """Poll the mailboxes until `runtime.stop` is set, then finish what is running and give them back. Raises CannotStart."""
+    if not settings.mailboxes:
+        raise CannotStart("[mailboxes]: none is configured; add a section [mailboxes.NAME]")
+    blobs = BlobDirectory(settings.blobs.directory)
+    try:
+        await blobs.prepare()
+    except BlobStoreError as error:
+        raise CannotStart(f"[blobs] directory: {error}") from None
+    if not await await_topics(settings, NAMES, runtime):
+        return
+    inbound = settings.inbound
+    parsers = ParserPool(inbound.parse_workers, inbound.parse_seconds_max, class_rules(settings))
+    with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
+        parts = Parts(
+            settings=settings,
+            runtime=runtime,
+            event_log=event_log,
+            codec=Codec(registry_of(settings.kafka)),
+            blobs=blobs,
+            parsers=parsers,
+            topics=InboundTopics.with_prefix(settings.kafka.topic_prefix, settings.topics.partitions),
+            connect=imap_connect(inbound),
+        )
+        try:
+            await poll_until_stopped(parts)
+        finally:
+            await parsers.close()
