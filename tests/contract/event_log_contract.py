@@ -1,0 +1,464 @@
+"""What every EventLog must do; run on the fake and on a real broker."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pytest
+
+from fakes.recording_listener import RecordingListener
+from postlane.ports import (
+    Bounds,
+    CommitPoint,
+    EventLog,
+    Fenced,
+    GroupMember,
+    LogRecord,
+    LogUnavailable,
+    LogWriter,
+    NewRecord,
+    RecordRefused,
+    TopicPartition,
+)
+
+SHORT_SECONDS = 1.0
+LONG_SECONDS = 30.0
+TOO_LARGE_BYTES = 3 * 2**20
+
+
+class Cluster(Protocol):
+    """A log and a way to create topics in it."""
+
+    log: EventLog
+
+    def create_topic(self, partitions: int) -> str:
+        """A new, empty topic with an unused name."""
+
+
+class Bench:
+    """One topic, with the small steps that the tests are made of."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.log = cluster.log
+        self.topic = cluster.create_topic(4)
+        self.group = f"group-{self.topic}"
+        self.transactional_id = f"{self.group}-0"
+        self.at = TopicPartition(self.topic, 0)
+        self._closers: list[Callable[[], None]] = []
+
+    def record(self, value: bytes | None, partition: int = 0) -> NewRecord:
+        return NewRecord(to=TopicPartition(self.topic, partition), key=b"ticket", value=value)
+
+    def owner(self) -> LogWriter:
+        """A writer that has taken the id over."""
+        writer = self.log.writer(self.transactional_id)
+        self._closers.append(writer.close)
+        writer.take_over()
+        return writer
+
+    def write(self, writer: LogWriter, *values: bytes) -> list[int]:
+        offsets = writer.stage([self.record(value) for value in values])
+        writer.commit()
+        return offsets
+
+    def join(self) -> tuple[GroupMember, RecordingListener]:
+        listener = RecordingListener()
+        member = self.log.join(self.group, self.topic, listener)
+        self._closers.append(member.close)
+        return member, listener
+
+    def sole_member(self) -> tuple[GroupMember, RecordingListener]:
+        """A member that owns every partition."""
+        member, listener = self.join()
+        listener.wait_until(lambda seen: seen.owned == {0, 1, 2, 3})
+        return member, listener
+
+    def read(self, start: int = 0, stop: int | None = None) -> list[LogRecord]:
+        end = self.log.bounds(self.at).end if stop is None else stop
+        return [record for batch in self.log.read(self.at, start, end, LONG_SECONDS) for record in batch]
+
+    def values(self) -> list[bytes | None]:
+        return [record.value for record in self.read()]
+
+    def committed_soon(self) -> CommitPoint | None:
+        """The committed offset, once the last transaction is decided everywhere."""
+        deadline = time.monotonic() + LONG_SECONDS
+        while True:
+            try:
+                return self.log.committed(self.group, self.at)
+            except LogUnavailable:
+                assert time.monotonic() < deadline
+
+    def close(self) -> None:
+        for close in reversed(self._closers):
+            close()
+
+
+class EventLogContract:
+    """Subclasses give a `cluster` fixture."""
+
+    @pytest.fixture
+    def bench(self, cluster: Cluster) -> Iterator[Bench]:
+        bench = Bench(cluster)
+        yield bench
+        bench.close()
+
+    # Topics
+
+    def test_a_topic_keeps_its_id(self, bench: Bench, cluster: Cluster) -> None:
+        other = cluster.create_topic(1)
+        assert bench.log.topic_id(bench.topic) == bench.log.topic_id(bench.topic)
+        assert bench.log.topic_id(bench.topic) != bench.log.topic_id(other)
+
+    def test_partitions_are_counted(self, bench: Bench) -> None:
+        assert bench.log.partition_count(bench.topic) == 4
+
+    def test_a_missing_topic_is_named_with_what_to_do(self, bench: Bench) -> None:
+        with pytest.raises(LogUnavailable, match=r"no-such-topic.*postlane topics apply"):
+            bench.log.partition_count("no-such-topic")
+
+    # Writing
+
+    def test_committed_records_are_read_back_whole(self, bench: Bench) -> None:
+        before = int(time.time() * 1000) - 1000
+        writer = bench.owner()
+        whole = NewRecord(
+            to=bench.at, key="Zürich".encode(), value=b"\x00\xff", headers=(("a", b"1"), ("a", b""))
+        )
+        bare = NewRecord(to=bench.at, key=None, value=None)
+        offsets = writer.stage([whole, bare])
+        writer.commit()
+        records = bench.read()
+        assert [(r.at, r.offset, r.key, r.value, r.headers) for r in records] == [
+            (bench.at, offsets[0], whole.key, whole.value, whole.headers),
+            (bench.at, offsets[1], None, None, ()),
+        ]
+        assert all(record.timestamp_ms >= before for record in records)
+
+    def test_offsets_are_returned_in_the_order_of_the_records(self, bench: Bench) -> None:
+        writer = bench.owner()
+        bench.write(writer, b"a")
+        records = [bench.record(b"b"), bench.record(b"x", 1), bench.record(b"c"), bench.record(b"y", 1)]
+        offsets = writer.stage(records)
+        writer.commit()
+        for new, offset in zip(records, offsets, strict=True):
+            assert [record.value for record in bench.log.fetch_at(new.to, [offset])] == [new.value]
+
+    def test_open_transactions_are_invisible_and_hold_up_readers(self, bench: Bench) -> None:
+        writer = bench.owner()
+        bench.write(writer, b"before")
+        writer.stage([bench.record(b"open")])
+        end = bench.log.bounds(bench.at).end
+        reading = bench.log.read(bench.at, 0, end, SHORT_SECONDS)
+        assert [record.value for record in next(reading)] == [b"before"]
+        with pytest.raises(LogUnavailable, match="no progress"):
+            next(reading)
+        writer.commit()
+        assert bench.values() == [b"before", b"open"]
+
+    def test_aborted_records_are_never_seen(self, bench: Bench) -> None:
+        first = bench.owner()
+        first.stage([bench.record(b"aborted")])
+        first.close()
+        second = bench.owner()
+        bench.write(second, b"kept")
+        assert bench.values() == [b"kept"]
+
+    def test_a_transaction_may_hold_nothing(self, bench: Bench) -> None:
+        writer = bench.owner()
+        assert writer.stage([]) == []
+        writer.commit()
+        assert bench.write(writer, b"a") == [0]
+
+    def test_one_transaction_at_a_time(self, bench: Bench) -> None:
+        writer = bench.owner()
+        writer.stage([bench.record(b"a")])
+        with pytest.raises(RuntimeError, match="before the last transaction was committed"):
+            writer.stage([bench.record(b"b")])
+        writer.commit()
+        assert bench.values() == [b"a"]
+
+    def test_a_record_that_is_too_large_is_named_and_the_writer_goes_on(self, bench: Bench) -> None:
+        writer = bench.owner()
+        too_large = bench.record(os.urandom(TOO_LARGE_BYTES))
+        with pytest.raises(RecordRefused) as refusal:
+            writer.stage([bench.record(b"a"), bench.record(b"b"), too_large, bench.record(b"c")])
+        assert refusal.value.index == 2
+        bench.write(writer, b"after")
+        assert bench.values() == [b"after"]
+
+    def test_a_missing_partition_leaves_no_transaction_open(self, bench: Bench) -> None:
+        writer = bench.owner()
+        with pytest.raises(LogUnavailable):
+            writer.stage([bench.record(b"a"), bench.record(b"b", partition=99)])
+        bench.write(writer, b"after")
+        assert bench.values() == [b"after"]
+
+    # Fencing
+
+    def test_taking_over_fences_the_former_holder(self, bench: Bench) -> None:
+        former, newer = bench.owner(), bench.owner()
+        with pytest.raises(Fenced):
+            former.stage([bench.record(b"zombie")])
+        with pytest.raises(Fenced):
+            former.stage([bench.record(b"zombie")])
+        bench.write(newer, b"mine")
+        assert bench.values() == [b"mine"]
+
+    def test_taking_over_aborts_what_the_former_holder_left_open(self, bench: Bench) -> None:
+        former = bench.owner()
+        former.stage([bench.record(b"zombie")])
+        bench.owner()
+        with pytest.raises(Fenced):
+            former.commit()
+        assert bench.values() == []
+
+    def test_a_closed_writer_is_fenced(self, bench: Bench) -> None:
+        writer = bench.owner()
+        writer.close()
+        with pytest.raises(Fenced):
+            writer.stage([bench.record(b"a")])
+
+    # Offsets of the group
+
+    def test_no_offset_is_committed_at_first(self, bench: Bench) -> None:
+        assert bench.log.committed(bench.group, bench.at) is None
+
+    def test_offset_and_metadata_are_committed_with_the_records(self, bench: Bench) -> None:
+        writer = bench.owner()
+        member, _ = bench.sole_member()
+        for number in range(3):
+            point = CommitPoint(number, f'{{"status_from":{number},"é":"ü"}}')
+            writer.stage([bench.record(b"%d" % number)])
+            writer.commit(member, [(bench.at, point)])
+            assert bench.committed_soon() == point
+        assert bench.values() == [b"0", b"1", b"2"]
+
+    def test_offsets_can_be_committed_alone(self, bench: Bench) -> None:
+        writer = bench.owner()
+        member, _ = bench.sole_member()
+        writer.stage([])
+        writer.commit(member, [(bench.at, CommitPoint(7, "moved"))])
+        assert bench.committed_soon() == CommitPoint(7, "moved")
+
+    def test_a_fenced_commit_leaves_offset_and_records_as_they_were(self, bench: Bench) -> None:
+        former = bench.owner()
+        member, _ = bench.sole_member()
+        former.stage([bench.record(b"kept")])
+        former.commit(member, [(bench.at, CommitPoint(1, "kept"))])
+        former.stage([bench.record(b"zombie")])
+        bench.owner()
+        with pytest.raises(Fenced):
+            former.commit(member, [(bench.at, CommitPoint(2, "zombie"))])
+        assert bench.committed_soon() == CommitPoint(1, "kept")
+        assert bench.values() == [b"kept"]
+
+    def test_a_member_that_left_cannot_commit(self, bench: Bench) -> None:
+        writer = bench.owner()
+        member, _ = bench.sole_member()
+        member.close()
+        writer.stage([bench.record(b"a")])
+        with pytest.raises(Fenced):
+            writer.commit(member, [(bench.at, CommitPoint(1, ""))])
+        assert bench.committed_soon() is None
+        assert bench.values() == []
+
+    def test_metadata_over_the_limit_is_refused(self, bench: Bench) -> None:
+        writer = bench.owner()
+        member, _ = bench.sole_member()
+        writer.stage([bench.record(b"a")])
+        with pytest.raises(ValueError, match="4096"):
+            writer.commit(member, [(bench.at, CommitPoint(1, "ü" * 2049))])
+        bench.write(writer, b"after")
+        assert bench.values() == [b"after"]
+
+    # Reading
+
+    def test_the_end_counts_markers(self, bench: Bench) -> None:
+        writer = bench.owner()
+        assert bench.log.bounds(bench.at) == Bounds(0, 0)
+        bench.write(writer, b"a", b"b")
+        bench.write(writer, b"c")
+        bench.read()
+        assert bench.log.bounds(bench.at) == Bounds(0, 5)
+
+    def test_reading_stops_where_it_was_told_to(self, bench: Bench) -> None:
+        writer = bench.owner()
+        for value in (b"a", b"b", b"c"):  # offsets 0, 2, 4; markers at 1, 3, 5
+            bench.write(writer, value)
+        assert [record.offset for record in bench.read(1, 4)] == [2]
+        assert [record.offset for record in bench.read(0, 3)] == [0, 2]
+        assert bench.read(5, 6) == []
+        assert bench.read(2, 2) == []
+
+    def test_many_records_come_in_order(self, bench: Bench) -> None:
+        writer = bench.owner()
+        values = [b"%05d" % number for number in range(1800)]
+        bench.write(writer, *values)
+        assert bench.values() == values
+
+    def test_records_are_fetched_by_offset(self, bench: Bench) -> None:
+        writer = bench.owner()
+        offsets = [bench.write(writer, b"%d" % number)[0] for number in range(4)]
+        marker = offsets[1] + 1
+        wanted = [offsets[0], marker, offsets[3], 10_000]
+        for _ in range(2):
+            found = bench.log.fetch_at(bench.at, wanted)
+            assert [record.offset for record in found] == [offsets[0], offsets[3]]
+        assert bench.log.fetch_at(bench.at, []) == []
+
+    def test_aborted_records_cannot_be_fetched(self, bench: Bench) -> None:
+        writer = bench.owner()
+        aborted = writer.stage([bench.record(b"aborted")])
+        writer.close()
+        kept = bench.write(bench.owner(), b"kept")
+        found = bench.log.fetch_at(bench.at, [*aborted, *kept])
+        assert [record.value for record in found] == [b"kept"]
+
+    def test_distant_records_are_fetched_by_offset(self, bench: Bench) -> None:
+        writer = bench.owner()
+        offsets = bench.write(writer, *(b"%d" % number for number in range(1500)))
+        wanted = [offsets[0], offsets[1], offsets[700], offsets[1499]]
+        assert [record.offset for record in bench.log.fetch_at(bench.at, wanted)] == wanted
+
+    def test_a_time_leads_to_an_offset(self, bench: Bench) -> None:
+        writer = bench.owner()
+        bench.write(writer, b"a")
+        first = bench.read()[0].timestamp_ms
+        while int(time.time() * 1000) <= first:
+            time.sleep(0.001)
+        (second,) = bench.write(writer, b"b")
+        assert bench.log.offset_at(bench.at, 0) == 0
+        assert 0 < bench.log.offset_at(bench.at, first + 1) <= second  # the marker between has a time, too
+        later = int((time.time() + 3600) * 1000)
+        assert bench.log.offset_at(bench.at, later) == bench.log.bounds(bench.at).end
+
+    # The group
+
+    def test_nothing_is_fetched_before_start(self, bench: Bench) -> None:
+        writer = bench.owner()
+        bench.write(writer, b"a")
+        member, listener = bench.sole_member()
+        assert listener.records == []
+        member.start(0, 0)
+        listener.wait_until(lambda seen: len(seen.records) == 1)
+        assert listener.records[0].value == b"a"
+
+    def test_fetching_starts_at_the_given_offset_and_follows(self, bench: Bench) -> None:
+        writer = bench.owner()
+        offsets = [bench.write(writer, b"%d" % number)[0] for number in range(4)]
+        member, listener = bench.sole_member()
+        member.start(0, offsets[2])
+        listener.wait_until(lambda seen: seen.offsets(0) == offsets[2:])
+        more = bench.write(writer, b"more")
+        listener.wait_until(lambda seen: seen.offsets(0) == [*offsets[2:], *more])
+
+    def test_open_transactions_are_not_fetched(self, bench: Bench) -> None:
+        writer = bench.owner()
+        other = bench.log.writer(f"{bench.transactional_id}-other")
+        other.take_over()
+        member, listener = bench.sole_member()
+        member.start(0, 0)
+        writer.stage([bench.record(b"open")])
+        other.stage([bench.record(b"marker", partition=1)])
+        other.commit()
+        member.start(1, 0)
+        listener.wait_until(lambda seen: len(seen.offsets(1)) == 1)
+        assert listener.offsets(0) == []
+        writer.commit()
+        listener.wait_until(lambda seen: len(seen.offsets(0)) == 1)
+        other.close()
+
+    def test_a_paused_partition_rests_while_others_go_on(self, bench: Bench) -> None:
+        writer = bench.owner()
+        member, listener = bench.sole_member()
+        member.start(0, 0)
+        member.start(1, 0)
+        (first,) = bench.write(writer, b"a")
+        listener.wait_until(lambda seen: seen.offsets(0) == [first])
+        member.pause(0)
+        member.start(2, 0)  # commands are obeyed in order: once 2 is fetched, 0 is paused
+        writer.stage([bench.record(b"x", 2)])
+        writer.commit()
+        listener.wait_until(lambda seen: len(seen.offsets(2)) == 1)
+        (second,) = bench.write(writer, b"b")
+        writer.stage([bench.record(b"y", 1)])
+        writer.commit()
+        listener.wait_until(lambda seen: len(seen.offsets(1)) == 1)
+        assert listener.offsets(0) == [first]
+        member.start(0, second)
+        listener.wait_until(lambda seen: seen.offsets(0) == [first, second])
+
+    def test_starting_again_goes_back(self, bench: Bench) -> None:
+        writer = bench.owner()
+        offsets = bench.write(writer, b"a", b"b")
+        member, listener = bench.sole_member()
+        member.start(0, 0)
+        listener.wait_until(lambda seen: seen.offsets(0) == offsets)
+        member.start(0, offsets[1])
+        listener.wait_until(lambda seen: seen.offsets(0) == [*offsets, offsets[1]])
+
+    def test_members_share_and_keep_what_they_can(self, bench: Bench) -> None:
+        _, first = bench.sole_member()
+        second_member, second = bench.join()
+        second.wait_until(lambda seen: len(seen.owned) == 2)
+        first.wait_until(lambda seen: len(seen.owned) == 2)
+        assert first.owned | second.owned == {0, 1, 2, 3}
+        revoked = {number for call, numbers in first.calls if call == "revoked" for number in numbers}
+        assert revoked == second.owned  # cooperative: the others were never taken away
+        second_member.close()
+        first.wait_until(lambda seen: seen.owned == {0, 1, 2, 3})
+        assert second.calls[-1][0] == "revoked"
+        assert second.owned == set()
+
+    def test_a_retained_partition_keeps_being_fetched_over_a_rebalance(self, bench: Bench) -> None:
+        writer = bench.owner()
+        member, first = bench.sole_member()
+        for partition in range(4):
+            member.start(partition, 0)
+        _, second = bench.join()
+        second.wait_until(lambda seen: len(seen.owned) == 2)
+        kept = min(first.owned)
+        writer.stage([bench.record(b"after", kept)])
+        writer.commit()
+        first.wait_until(lambda seen: len(seen.offsets(kept)) == 1)
+
+    def test_a_kept_member_commits_after_a_rebalance(self, bench: Bench) -> None:
+        member, first = bench.sole_member()
+        _, second = bench.join()
+        second.wait_until(lambda seen: len(seen.owned) == 2)
+        kept = TopicPartition(bench.topic, min(first.owned))
+        writer = bench.owner()
+        writer.stage([bench.record(b"a")])
+        writer.commit(member, [(kept, CommitPoint(5, "kept"))])
+        bench.at = kept
+        assert bench.committed_soon() == CommitPoint(5, "kept")
+
+    def test_closing_revokes_once_and_again_is_harmless(self, bench: Bench) -> None:
+        member, listener = bench.sole_member()
+        member.start(0, 0)
+        member.close()
+        member.close()
+        assert [call for call, _ in listener.calls].count("revoked") == 1
+        assert listener.owned == set()
+        member.start(0, 0)
+        member.pause(0)
+
+    def test_commands_for_partitions_of_others_are_ignored(self, bench: Bench) -> None:
+        writer = bench.owner()
+        bench.write(writer, b"a")
+        member, first = bench.sole_member()
+        other, second = bench.join()
+        second.wait_until(lambda seen: len(seen.owned) == 2)
+        first.wait_until(lambda seen: len(seen.owned) == 2)
+        theirs, ours = (first, second) if 0 in first.owned else (second, first)
+        stranger = other if ours is second else member
+        stranger.start(0, 0)
+        mine = min(ours.owned)
+        stranger.start(mine, 0)
+        writer.stage([bench.record(b"x", mine)])
+        writer.commit()
+        ours.wait_until(lambda seen: len(seen.offsets(mine)) == 1)
+        assert ours.offsets(0) == []
+        assert theirs.records == []

@@ -1,0 +1,97 @@
+"""The directory keeps the BlobStore contract, and is what a directory should be."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from contract.blob_store_contract import BlobStoreContract, parts_of
+from postlane.adapters.blob_directory import TEMPORARY, BlobDirectory
+from postlane.core.mail import BlobRef
+from postlane.ports import BlobStoreError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobDirectory:
+    return BlobDirectory(tmp_path / "blobs")
+
+
+def place(tmp_path: Path, ref: BlobRef) -> Path:
+    return tmp_path / "blobs" / ref.sha256[:2] / ref.sha256[2:4] / ref.sha256
+
+
+class TestBlobDirectory(BlobStoreContract):
+    pass
+
+
+async def test_blobs_lie_in_two_levels_readable_by_owner_and_group(
+    store: BlobDirectory, tmp_path: Path
+) -> None:
+    ref = await store.put(b"mail")
+    assert place(tmp_path, ref).read_bytes() == b"mail"
+    assert place(tmp_path, ref).stat().st_mode & 0o777 == 0o640
+    assert list((tmp_path / "blobs" / TEMPORARY).iterdir()) == []
+
+
+async def test_putting_again_refreshes_the_age(store: BlobDirectory, tmp_path: Path) -> None:
+    ref = await store.put(b"mail")
+    os.utime(place(tmp_path, ref), (1, 1))
+    inode = place(tmp_path, ref).stat().st_ino
+    await store.put(b"mail")
+    assert place(tmp_path, ref).stat().st_mtime > time.time() - 3600
+    assert place(tmp_path, ref).stat().st_ino == inode  # write-once: refreshed, not written again
+
+
+async def test_a_blob_that_was_cut_short_is_written_again(store: BlobDirectory, tmp_path: Path) -> None:
+    ref = await store.put(b"whole mail")
+    place(tmp_path, ref).chmod(0o600)
+    place(tmp_path, ref).write_bytes(b"whole")
+    await store.put(b"whole mail")
+    assert await store.get(ref) == b"whole mail"
+
+
+async def test_a_damaged_blob_is_not_handed_out(store: BlobDirectory, tmp_path: Path) -> None:
+    ref = await store.put(b"mail")
+    place(tmp_path, ref).chmod(0o600)
+    place(tmp_path, ref).write_bytes(b"liam")
+    with pytest.raises(BlobStoreError, match="damaged"):
+        await store.get(ref)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 64, "0" * 63, "0" * 65])
+async def test_only_hashes_are_names(store: BlobDirectory, name: str) -> None:
+    with pytest.raises(BlobStoreError, match="no blob name"):
+        await store.get(BlobRef(sha256=name, size_bytes=1))
+
+
+async def test_file_and_directories_are_synced_before_the_name_is_given_away(
+    store: BlobDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    ref = await store.put(b"mail")
+    path = place(tmp_path, ref)
+    assert synced == [one.stat().st_ino for one in (path, path.parents[2], path.parents[1], path.parent)]
+
+
+async def test_a_store_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = BlobDirectory(tmp_path / "file")
+    for attempt in (store.put(b"x"), store.put_stream(parts_of(b"x")), store.prepare()):
+        with pytest.raises(BlobStoreError, match=str(tmp_path / "file")):
+            await attempt
+
+
+async def test_preparing_removes_left_overs_of_killed_processes_only(
+    store: BlobDirectory, tmp_path: Path
+) -> None:
+    await store.prepare()
+    old, young = (tmp_path / "blobs" / TEMPORARY / name for name in ("old", "young"))
+    old.write_bytes(b"half")
+    young.write_bytes(b"being written by another process")
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(old, (two_days_ago, two_days_ago))
+    await store.prepare()
+    assert not old.exists()
+    assert young.exists()

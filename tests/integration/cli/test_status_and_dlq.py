@@ -1,0 +1,104 @@
+"""What became of a mail, and dead mail with what operators do about it."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from integration.cli.desk import CODEC, Desk
+from postlane.core.request import MailRequested
+from postlane.core.status import MailState
+from postlane.core.trail import decode_replay
+
+
+def test_status_answers_for_ticket_event_and_message_id(desk: Desk, ticket: str) -> None:
+    sent, waiting, unread = (desk.send(ticket, "--subject", f"Mail {n}") for n in range(3))
+    offsets = [record.offset for record in desk.records("mail.outbound", ticket)]
+    due = datetime.now(UTC) + timedelta(minutes=10)
+    message_id = f"<{uuid4().hex}@a.test>"
+    for status in (
+        desk.status(ticket, sent, offsets[0], MailState.SENT, message_id=message_id),
+        desk.status(ticket, waiting, offsets[1], MailState.DEFERRED, next_attempt_at=due, attempt=2),
+    ):
+        desk.write("mail.outbound.status", ticket, CODEC.encode(status))
+    document = desk.run("status", ticket, "--json").json
+    assert [(mail["event_id"], mail["state"], mail["where"]) for mail in document["mails"]] == [
+        (sent, "SENT", "ended"),
+        (waiting, "DEFERRED", "sender"),
+        (unread, None, "unread"),
+    ]
+    assert document["mails"][2]["cause"] == "no_sender"
+    text = desk.run("status", waiting).out
+    assert "DEFERRED, attempt 2, waits with the sender" in text
+    assert f"next attempt {due:%Y-%m-%d %H:%M}" in text
+    assert "in 10 min" in text
+    for asked in (message_id, message_id.strip("<>")):
+        assert [mail["event_id"] for mail in desk.run("status", asked, "--json").json["mails"]] == [sent]
+    assert [mail["event_id"] for mail in desk.run("status", unread, "--json").json["mails"]] == [unread]
+
+
+def test_status_of_something_unknown_is_exit_four(desk: Desk) -> None:
+    ran = desk.run("status", "no-such-thing")
+    assert ran.code == 4
+    assert ran.err.strip() == "postlane: nothing is known of 'no-such-thing'"
+
+
+def test_dead_mail_is_listed_shown_replayed_once_and_again_only_when_asked(desk: Desk, ticket: str) -> None:
+    event_id = desk.send(ticket, "--subject", "Dead")
+    place = desk.die(ticket, event_id, remaining=("ann@b.test",))
+    assert "550 5.1.1 No such user" in desk.run("dlq", "list", "--ticket", ticket).out
+    shown = desk.run("dlq", "show", place).json
+    assert shown["death"]["cause"] == "mailbox_unknown"
+    assert shown["record"]["event"]["subject"] == "Dead"
+
+    dry = desk.run("dlq", "replay", "--ticket", ticket, "--dry-run")
+    assert dry.code == 0
+    assert "would replay 1 mails" in dry.err
+    refused = desk.run("dlq", "replay", "--ticket", ticket, answer="n\n")
+    assert refused.code == 1
+    assert len(desk.records("mail.outbound", ticket)) == 1
+
+    done = desk.run("dlq", "replay", "--ticket", ticket, "--note", "mailbox made", answer="y\n")
+    assert done.code == 0, done.err
+    original, repeated = desk.records("mail.outbound", ticket)
+    assert (repeated.value, repeated.at) == (original.value, original.at)
+    source, remaining = decode_replay(repeated.headers)
+    assert source is not None
+    assert (f"{source.partition}:{source.offset}", remaining) == (place, ("ann@b.test",))
+    assert set(original.headers) <= set(repeated.headers)
+
+    assert desk.open_places("--ticket", ticket) == set()
+    (closed,) = desk.run("dlq", "list", "--ticket", ticket, "--all", "--json").json
+    assert [(r["resolution"], r["note"]) for r in closed["resolutions"]] == [("replayed", "mailbox made")]
+
+    second = desk.run("dlq", "replay", "--ticket", ticket, "--yes")
+    assert second.code == 4
+    assert "--again repeats it" in second.err
+    assert desk.run("dlq", "replay", "--ticket", ticket, "--again", "--yes").code == 0
+    assert len(desk.records("mail.outbound", ticket)) == 3
+
+
+def test_a_ticket_is_replayed_whole_and_in_the_order_of_its_origin(desk: Desk, ticket: str) -> None:
+    events = [desk.send(ticket, "--subject", f"Mail {n}") for n in range(3)]
+    for event_id, cause in zip(reversed(events), ("quota", "mailbox_unknown", "quota"), strict=True):
+        desk.die(ticket, event_id, cause=cause)
+    ran = desk.run("dlq", "replay", "--ticket", ticket, "--cause", "quota", "--yes", "--json")
+    assert ran.code == 0, ran.err
+    assert [mail["added"] for mail in ran.json["mails"]] == [False, True, False]
+    again = desk.records("mail.outbound", ticket)[3:]
+    assert [CODEC.decode(MailRequested, record.value).event_id for record in again] == events
+
+
+def test_discard_closes_exactly_what_is_named(desk: Desk, ticket: str) -> None:
+    first, second = (desk.die(ticket, desk.send(ticket)) for _ in range(2))
+    ran = desk.run("dlq", "discard", "--offset", first, "--note", "spam", "--yes")
+    assert ran.code == 0, ran.err
+    assert desk.open_places("--ticket", ticket) == {second}
+    assert len(desk.records("mail.outbound", ticket)) == 2
+
+
+def test_replay_and_discard_want_to_know_what_is_meant(desk: Desk) -> None:
+    for command in ("replay", "discard"):
+        ran = desk.run("dlq", command, "--yes")
+        assert ran.code == 2
+        assert "--ticket, --cause, --reason" in ran.err
+    assert desk.run("dlq", "replay", "--offset", "three", "--yes").code == 2
+    assert desk.run("dlq", "show", "0:999999").code == 4

@@ -1,0 +1,123 @@
+"""A service process from start to end: signals, drain, refusals, faults. Each runs as a process of its own."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+PRELUDE = """
+import asyncio, sys, threading, time
+from postlane.adapters.process import CannotStart, run_service
+from postlane.config.settings import Settings
+settings = Settings(
+    http={"port": 0}, logs={"format": "json"}, outbound={"drain_seconds": 0.2}
+)
+"""
+
+
+def _start(body: str) -> subprocess.Popen[str]:
+    code = PRELUDE + textwrap.dedent(body) + "\nsys.exit(run_service('outbound', service, settings))\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(Path(__file__).parents[3] / "services")},
+    )
+
+
+def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+
+
+WAITS_FOR_STOP = """
+async def service(settings, runtime):
+    print("ready", flush=True)
+    await runtime.stop.wait()
+    print("drained", flush=True)
+"""
+
+
+def test_sigterm_lets_the_service_drain_and_ends_with_zero() -> None:
+    with _start(WAITS_FOR_STOP) as process:
+        _wait_until_ready(process)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert out == "drained\n"
+    assert '"signal": "SIGTERM"' in err
+    assert "service_stopped" in err
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    body = """
+    async def service(settings, runtime):
+        print("ready", flush=True)
+        await runtime.stop.wait()
+        print("ready", flush=True)
+        await asyncio.sleep(600)
+    """
+    with _start(body) as process:
+        _wait_until_ready(process)
+        process.send_signal(signal.SIGINT)
+        _wait_until_ready(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "stopping_at_once" in err
+
+
+def test_a_drain_that_hangs_in_a_thread_is_cut_off() -> None:
+    body = """
+    async def service(settings, runtime):
+        print("ready", flush=True)
+        await runtime.stop.wait()
+        await asyncio.to_thread(time.sleep, 600)
+    """
+    with _start(body) as process:
+        _wait_until_ready(process)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "stop_overdue" in err
+
+
+def test_a_refusal_to_start_is_one_line_per_fault_and_exit_two() -> None:
+    body = """
+    async def service(settings, runtime):
+        raise CannotStart("topic mail.outbound is missing; run `postlane topics apply`\\nsecond fault")
+    """
+    with _start(body) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "run `postlane topics apply`" in err
+    assert err.count('"event": "cannot_start"') == 2
+    assert "Traceback" not in err
+
+
+def test_a_fault_is_logged_with_its_traceback_and_exit_one() -> None:
+    body = """
+    async def service(settings, runtime):
+        raise RuntimeError("broken invariant")
+    """
+    with _start(body) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "broken invariant" in err
+    assert "Traceback" in err
+
+
+def test_a_taken_http_port_is_a_clear_refusal() -> None:
+    body = """
+    import socket
+    taken = socket.create_server(("127.0.0.1", 0))
+    settings = Settings(http={"port": taken.getsockname()[1]}, logs={"format": "json"})
+    async def service(settings, runtime):
+        pass
+    """
+    with _start(body) as process:
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "[http] 127.0.0.1:" in err

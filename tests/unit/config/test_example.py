@@ -1,0 +1,80 @@
+"""The generated example is valid, complete and says what its keys do."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from postlane.config import sections
+from postlane.config.example import NAMED_SECTIONS, example_toml
+from postlane.config.settings import Settings, load_settings
+
+SECTIONS: dict[str, type[sections.Section]] = {
+    "kafka": sections.KafkaSection,
+    "topics": sections.TopicsSection,
+    "blobs": sections.BlobsSection,
+    "signing": sections.SigningSection,
+    "outbound": sections.OutboundSection,
+    "relays.main": sections.RelaySection,
+    "inbound": sections.InboundSection,
+    "mailboxes.support": sections.MailboxSection,
+    "http": sections.HttpSection,
+    "logs": sections.LogsSection,
+}
+
+
+def blocks() -> dict[str, str]:
+    """The example's sections by title."""
+    parts = re.split(r"^\[([a-z.]+)\]$", example_toml(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def load(text: str, directory: Path) -> Settings:
+    path = directory / "postlane.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_settings(path)
+
+
+def test_it_loads_and_holds_the_defaults(tmp_path: Path) -> None:
+    settings = load(example_toml(), tmp_path)
+    assert settings.relays.keys() == {"main"}
+    assert settings.mailboxes.keys() == {"support"}
+    defaults = Settings()
+    for name in Settings.model_fields.keys() - NAMED_SECTIONS.keys():
+        assert getattr(settings, name) == getattr(defaults, name)
+
+
+def test_it_has_every_section() -> None:
+    assert blocks().keys() == SECTIONS.keys()
+    assert {title.partition(".")[0] for title in SECTIONS} == Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_every_key_of_the_section_stands_under_a_comment(title: str) -> None:
+    lines = blocks()[title].splitlines()
+    for key in SECTIONS[title].model_fields:
+        (place,) = [n for n, line in enumerate(lines) if re.match(rf"(# )?{key} = ", line)]
+        assert lines[place - 1].startswith("# "), f"{title}.{key} has no comment"
+
+
+def test_the_commented_keys_are_valid_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in re.findall(r'env = "([A-Z_]+)"', example_toml()):
+        monkeypatch.setenv(variable, "a secret of the environment")
+    secret = tmp_path / "secret"
+    secret.write_text("a secret in a file")
+    text = re.sub(r"^# ([a-z_]+ = )", r"\1", example_toml(), flags=re.MULTILINE)
+    text = text.replace("since = { k2 = ", "since = { k1 = ")
+    text = re.sub(r'file = "/run/secrets/[^"]+"', f'file = "{secret}"', text)
+    settings = load(text, tmp_path)
+    assert settings.signing.keys["k1"].get_secret_value() == "a secret in a file"
+    assert settings.relays["main"].username == "postlane"
+    assert settings.kafka.extra == {"client.rack": "eu-1a"}
+
+
+def test_no_line_is_wider_than_a_terminal_shows() -> None:
+    assert max(len(line) for line in example_toml().splitlines()) <= 100
+
+
+def test_every_default_is_toml() -> None:
+    assert tomllib.loads(example_toml()).keys() == Settings.model_fields.keys()

@@ -1,0 +1,95 @@
+"""Our own mails, each with what must be read from it; the signing key of the corpus is fixed, so its marks are too.
+
+`NAME.toml` beside `NAME.eml` names only what matters in that mail. Lists of attachments are compared key by key, `defects` must be
+among those found.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postlane.core.mail_class import ClassRules
+from postlane.core.mail_reading import ReadRequest, read_mail
+from postlane.core.parsed_mail import MailReading
+from postlane.core.ticket_marks import SigningKeys
+
+MAILS = Path(__file__).parents[2] / "corpus" / "mails"
+RULES = ClassRules(
+    own_addresses=frozenset({"support@desk.example"}),
+    trusted_authserv_ids=frozenset({"mx.trusted.example"}),
+    keys=SigningKeys("k1", {"k1": b"corpus-signing-secret"}, "desk.example"),
+)
+
+
+def observed(reading: MailReading) -> dict[str, Any]:
+    """Everything that an expectation may name."""
+    mail = reading.mail
+    return {
+        "parse_status": mail.parse_status.value,
+        "subject": mail.subject,
+        "text": mail.text,
+        "reply_text": mail.reply_text,
+        "sanitized_html": mail.sanitized_html,
+        "from": next((one.address for one in mail.from_addresses), None),
+        "to": [one.address for one in mail.to],
+        "cc": [one.address for one in mail.cc],
+        "cc_names": [one.name for one in mail.cc],
+        "reply_to": [one.address for one in mail.reply_to],
+        "date": mail.date.isoformat() if mail.date else None,
+        "ticket_id": reading.ticket_id,
+        "conflict": reading.conflict,
+        "matches": [
+            f"{one.kind.value} {one.ticket_id}" + (" verified" if one.verified else "")
+            for one in reading.matches
+        ],
+        "labels": sorted({one.label.value for one in reading.classifications}),
+        "may_open": reading.verdicts.may_open,
+        "may_reopen": reading.verdicts.may_reopen,
+        "may_auto_answer": reading.verdicts.may_auto_answer,
+        "spam_verdict": reading.spam_verdict,
+        "authentication_results": list(reading.authentication_results),
+    }
+
+
+def attachments(reading: MailReading) -> list[dict[str, Any]]:
+    return [
+        {
+            "filename": one.filename,
+            "content_type": one.content_type,
+            "disposition": one.disposition.value,
+            "size_bytes": len(one.content),
+            "content_id": one.content_id,
+        }
+        for one in reading.mail.attachments
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(MAILS.glob("*.eml")), ids=lambda path: path.stem)
+def test_what_is_read_from_a_mail(path: Path) -> None:
+    expected = tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8"))
+    reading = read_mail(ReadRequest(path.read_bytes()), RULES)
+    facts = observed(reading)
+    found = attachments(reading)
+    wanted = expected.pop("attachments", None)
+    if wanted is not None:
+        assert [{key: one[key] for key in want} for one, want in zip(found, wanted, strict=True)] == wanted
+    assert set(expected.pop("defects", [])) <= set(reading.mail.defects)
+    if "matches" in expected and "ticket_id" not in expected:
+        assert reading.ticket_id is None  # a candidate without our signature decides nothing
+    for name in [name for name in expected if name.endswith(("_contains", "_excludes"))]:
+        field, _, relation = name.rpartition("_")
+        text = (
+            {"html": reading.mail.html, "sanitized": reading.mail.sanitized_html}.get(field)
+            or facts.get(field)
+            or ""
+        )
+        assert (expected.pop(name) in text) == (relation == "contains")
+    assert {name: facts[name] for name in expected} == expected
+
+
+def test_the_corpus_is_whole() -> None:
+    names = {path.stem for path in MAILS.glob("*.eml")}
+    assert names == {path.stem for path in MAILS.glob("*.toml")}
+    assert len(names) >= 25
