@@ -3,11 +3,12 @@
 `EventLog` and `LogWriter` block and are called from threads, as librdkafka works; the mail ports are async.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from postlane.core.folder import FolderState, ListedMail
 from postlane.core.mail import BlobRef
 from postlane.core.trail import Headers
 from postlane.core.transcript import Envelope, Transcript
@@ -194,32 +195,21 @@ class BlobStore(Protocol):
     """Content-addressed, write-once storage for raw mail and large attachments."""
 
     async def put(self, content: bytes) -> BlobRef:
-        """Make the content durable and return its name; writing it again refreshes its age."""
+        """Make the content durable and return its name; writing it again refreshes its age. Raises BlobStoreError."""
+
+    async def put_stream(self, parts: AsyncIterator[bytes]) -> BlobRef:
+        """The same for content too large to be held, in parts; nothing is kept when `parts` raises. Raises BlobStoreError."""
 
     async def get(self, ref: BlobRef) -> bytes:
-        """The content. Raises BlobMissing."""
+        """The content, checked against its name. Raises BlobMissing, BlobStoreError."""
 
 
 class BlobMissing(Exception):
     """No blob of that name is in the store."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderState:
-    """What SELECT says: `uid_next` is the UID that the next mail will have at least."""
-
-    uid_validity: int
-    uid_next: int
-    exists: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedMail:
-    """One mail in a folder, known by UID, its size (RFC822.SIZE) and arrival (INTERNALDATE)."""
-
-    uid: int
-    size_bytes: int
-    received_at: datetime
+class BlobStoreError(Exception):
+    """The store cannot be read or written, or holds something else under that name; the same call may be made again."""
 
 
 class MailSourceError(Exception):
