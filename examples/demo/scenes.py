@@ -18,8 +18,8 @@ def customer_opens_a_ticket(stage: Stage) -> str:
     """A customer mails support@; a ticket opens."""
     stage.alice.write("support@desk.test", PRINTER, "Please help, it smokes.")
     ticket = eventually("the ticket", lambda: stage.desk.ticket_of(PRINTER))
-    (event,) = [e for e in stage.operator.ask("tail", "mail.inbound") if e["value"]["subject"] == PRINTER]
-    if not event["value"]["raw"]["sha256"]:
+    (event,) = [r["event"] for r in stage.operator.events("mail.inbound") if r["event"]["subject"] == PRINTER]
+    if not event["raw"]["sha256"]:
         raise NotSeen("the event does not name the raw mail")
     return f"ticket {ticket}, from {stage.desk.texts(ticket)[0]!r}"
 
@@ -56,15 +56,15 @@ def dead_address_and_replay(stage: Stage) -> str:
     """A dead address ends in the dead letters with the relay's words; once it works, a replay delivers it."""
     stage.agent("write", str(stage.desk.path), stage.ghost.address, "Your invoice", "Attached.")
     ticket = str(stage.desk.ticket_of("Your invoice"))
-    (dead,) = eventually("the dead letter", lambda: stage.operator.ask("dlq", "list", "--ticket", ticket))
+    (dead,) = eventually("the dead letter", lambda: stage.operator.dead(ticket))
     if "5.1.1" not in str(dead):
         raise NotSeen(f"the dead letter does not carry the relay's words: {dead}")
     stage.stack.relay.take_also(stage.ghost.address)
     stage.operator.run("dlq", "replay", "--ticket", ticket, "--yes")
     eventually("the invoice in the ghost's mailbox", lambda: stage.ghost.received("Your invoice"))
-    if stage.operator.ask("dlq", "list", "--ticket", ticket):
+    if stage.operator.dead(ticket):
         raise NotSeen("the replayed dead letter is still open")
-    return f"refused with {dead.get('reply') or dead.get('reason')!r}, then replayed and delivered"
+    return f"refused with {dead['death']['reply']!r}, then replayed and delivered"
 
 
 def quota_becomes_a_wait(stage: Stage) -> str:
@@ -72,24 +72,14 @@ def quota_becomes_a_wait(stage: Stage) -> str:
     relay = stage.stack.relay
     before = relay.counts().accepted
     relay.set_quota(Quota(0))
-    for number in range(QUOTA_MAILS):
-        for ticket in range(QUOTA_TICKETS):
-            stage.agent(
-                "write",
-                str(stage.desk.path),
-                stage.alice.address,
-                f"q{ticket}-{number}",
-                "Q",
-                "--ticket",
-                f"quota-{ticket}",
-            )
+    stage.agent("flood", stage.alice.address, "quota", str(QUOTA_TICKETS), str(QUOTA_MAILS))
     waits = eventually("a visible wait", lambda: _waiting(stage, "quota-0"))
-    if relay.counts().accepted != before or stage.operator.ask("dlq", "list", "--ticket", "quota-0"):
+    if relay.counts().accepted != before or stage.operator.dead("quota-0"):
         raise NotSeen("mail failed or went out although the quota is used up")
     relay.lift_quota()
     wanted = QUOTA_TICKETS * QUOTA_MAILS
     mails = relay.wait_for(lambda found: len(found) >= wanted, after=before, timeout_seconds=40)
-    _check_order([mail for mail in mails if mail.subject.startswith("q")], wanted)
+    _check_order([mail for mail in mails if mail.subject.startswith("quota")], wanted)
     return f"waited: {waits}; then {wanted} mails of {QUOTA_TICKETS} tickets arrived in order"
 
 
@@ -99,15 +89,7 @@ def killed_sender_loses_nothing(stage: Stage) -> str:
     before = relay.counts().accepted
     relay.add_fault(Fault(Phase.FINAL, Act.DELAY, seconds=0.2, times=None))
     wanted = KILL_TICKETS * KILL_MAILS
-    stage.agent(
-        "flood",
-        str(stage.desk.path),
-        stage.alice.address,
-        "--tickets",
-        str(KILL_TICKETS),
-        "--mails",
-        str(KILL_MAILS),
-    )
+    stage.agent("flood", stage.alice.address, "flood", str(KILL_TICKETS), str(KILL_MAILS))
     relay.wait_for(lambda found: len(found) >= wanted // 4, after=before)
     stage.kill("outbound")
     killed_at = len(relay.mails(before))
@@ -140,7 +122,7 @@ def _printer_ticket(stage: Stage) -> str:
 
 
 def _waiting(stage: Stage, ticket: str) -> str | None:
-    for mail in stage.operator.ask("status", ticket):
+    for mail in stage.operator.mails(ticket):
         if mail.get("cause") and "quota" in str(mail["cause"]):
             return f"{mail.get('state')} ({mail['cause']}), next attempt {mail.get('next_attempt_at')}"
     return None
@@ -150,13 +132,13 @@ def _all_sent(stage: Stage) -> bool:
     counts = Counter(
         mail.get("state")
         for ticket in range(KILL_TICKETS)
-        for mail in stage.operator.ask("status", f"flood-{ticket}")
+        for mail in stage.operator.mails(f"flood-{ticket}")
     )
     return counts == {"SENT": KILL_TICKETS * KILL_MAILS}
 
 
 def _check_order(mails: list[AcceptedMail], wanted: int) -> None:
-    """Subjects are like `q2-7`: within 2, 7 comes after 6."""
+    """Subjects are like `quota2-7`: within 2, 7 comes after 6."""
     if len(mails) != wanted:
         raise NotSeen(f"{len(mails)} mails instead of {wanted}")
     by_ticket: dict[str, list[int]] = {}

@@ -19,6 +19,7 @@ from localstack.relay_client import RelayControl
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
+NOTHING_FOUND = 4  # exit code of `postlane` (see its --help)
 
 
 class NotSeen(AssertionError):
@@ -89,26 +90,30 @@ class Operator:
     command: tuple[str, ...]
 
     def run(self, *arguments: str) -> str:
-        """Run `postlane ...` and return what it printed. Raises NotSeen if it fails."""
+        """Run `postlane ...` and return what it printed. Raises NotSeen if it fails otherwise than by finding nothing."""
         done = subprocess.run(
             [*self.command, *arguments], capture_output=True, text=True, check=False, timeout=60
         )
-        if done.returncode != 0:
+        if done.returncode not in {0, NOTHING_FOUND}:
             raise NotSeen(
                 f"postlane {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}"
             )
         return done.stdout
 
-    def ask(self, *arguments: str) -> list[dict[str, Any]]:
-        """Run `postlane ... --json` and return its JSON lines or its list."""
-        text = self.run(*arguments, "--json").strip()
-        if not text:
-            return []
-        try:
-            document = json.loads(text)
-        except json.JSONDecodeError:
-            return [json.loads(line) for line in text.splitlines()]
-        return document if isinstance(document, list) else [document]
+    def events(self, topic: str) -> list[dict[str, Any]]:
+        """The newest records of a topic."""
+        return [json.loads(line) for line in self.run("tail", topic, "--json").splitlines()]
+
+    def mails(self, ticket: str) -> list[dict[str, Any]]:
+        """What became of each mail of a ticket."""
+        document = json.loads(self.run("status", ticket, "--as", "ticket", "--json") or '{"mails": []}')
+        mails: list[dict[str, Any]] = document["mails"]
+        return mails
+
+    def dead(self, ticket: str) -> list[dict[str, Any]]:
+        """The open dead letters of a ticket."""
+        dead: list[dict[str, Any]] = json.loads(self.run("dlq", "list", "--ticket", ticket, "--json") or "[]")
+        return dead
 
 
 @dataclass(frozen=True)
