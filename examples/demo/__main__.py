@@ -24,11 +24,12 @@ def main() -> int:
     parser.add_argument(
         "--keep", action="store_true", help="leave everything running until Ctrl-C, and say where"
     )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where servers keep their data and logs")
     options = parser.parse_args()
     console = Console()
     started = time.monotonic()
     console.print("Starting Kafka, GreenMail, the relay, both services and the ticket desk ...")
-    with staged(FOLDER.resolve()) as stage:
+    with staged(options.folder.resolve()) as stage:
         console.print(f"up after {time.monotonic() - started:.0f} s\n")
         table, held = _play(stage, console)
         if not options.keep:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -22,6 +22,7 @@ from localstack import kafka
 from localstack.relay_client import RelayControl
 from localstack.relay_journal import AcceptedMail
 from localstack.relay_policy import Act, Fault, Phase, Quota
+from postlane.core.status import MailStatus
 from postlane.core.trail import Dead, decode
 
 Install = Callable[..., Installation]
@@ -175,7 +176,7 @@ def test_a_quota_is_a_wait_that_everybody_can_see(install: Install, relay: Relay
     assert all(status.attempt <= 1 for status in site.statuses())
 
 
-def _waiting(site: Installation) -> list[object]:
+def _waiting(site: Installation) -> list[MailStatus]:
     return [status for status in site.statuses() if not status.final]
 
 
@@ -235,9 +236,8 @@ def test_a_wrong_partition_count_is_refused_with_one_clear_line(install: Install
     admin = AdminClient({"bootstrap.servers": site.settings.kafka.bootstrap_servers})
     main = site.topic("mail.outbound")
     admin.create_partitions([NewPartitions(main, 5)])[main].result(10)
-    process = eventually(
-        "the topic has grown", lambda: site.log.partition_count(main) == 5 and site.start("outbound")
-    )
+    eventually("the topic has grown", lambda: site.log.partition_count(main) == 5)
+    process = site.start("outbound")
     assert process.wait(30) == 2
     lines = [
         json.loads(line)
@@ -266,3 +266,41 @@ def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, relay: RelayContr
                 relay.wait_for(lambda found: "t-1" in subjects(found), timeout_seconds=60)
                 assert sender.poll() is None
                 site.stop_all()
+
+
+@pytest.mark.usefixtures("java_artifacts")
+def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path, relay: RelayControl) -> None:
+    broker = kafka.Broker.create(1, tmp_path / "kafka", tmp_path / "kafka.log")
+    kafka.format_storage(broker, [broker], kafka.kafka_uuid())
+    with kafka.launch(broker) as server:
+        kafka.wait_until_ready(server, [broker])
+        with installed(tmp_path, broker.address, relay) as site:
+            site.produce(request("t", 0))
+            server.stop()
+            sender = site.start("outbound")
+            log = tmp_path / "outbound.log"
+            eventually("it says that Kafka is away", lambda: "kafka_away" in log.read_text())
+            with kafka.launch(broker) as again:
+                kafka.wait_until_ready(again, [broker])
+                relay.wait_for(lambda found: subjects(found) == ["t-0"], timeout_seconds=60)
+                assert sender.poll() is None
+                site.stop_all()
+
+
+def test_a_wrong_relay_password_holds_the_mail_and_says_what_is_wrong(
+    install: Install, relay: RelayControl
+) -> None:
+    site = install()
+    config = site.config.read_text()
+    site.config.write_text(config.replace(f'password = "{relay.password}"', 'password = "not the password"'))
+    sender = site.start("outbound")
+    site.produce(request("t", 0))
+    waiting = eventually("a visible wait", lambda: [s for s in site.statuses() if s.cause == "auth"])
+    assert "535" in waiting[0].reason
+    assert waiting[0].attempt == 0
+    assert "not the password" not in (site.folder / "outbound.log").read_text()
+    sender.kill()
+    site.config.write_text(config)
+    site.start("outbound")
+    relay.wait_for(lambda found: subjects(found) == ["t-0"])
+    assert dead_letters(site) == []

@@ -20,10 +20,15 @@ RECORD_BYTES_MAX = (
 )  # the topic's own limit decides; librdkafka's default of 1 MB would refuse copies
 WRITER_QUEUE_KBYTES = 128 * 1024
 FETCH_QUEUE_KBYTES = 16 * 1024  # read ahead per member; the windows of the services hold the rest
-RECONNECT_BACKOFF_MS_MAX = 3_000  # services resume soon after a broker does
+RECONNECT_BACKOFF_MS = (
+    1_000  # services resume soon after a broker does; librdkafka does not double it when refused
+)
+RECONNECT_BACKOFF_MS_MAX = 3_000
 HEARTBEAT_MS = 1_000  # a rebalance is noticed with a heartbeat; cooperative ones take two
+SESSION_TIMEOUT_MS = 10_000  # a killed member's work goes on elsewhere after this; heartbeats come from a thread of their own
 READ_WAIT_MS = 20  # bounded reads ask again at the end instead of hanging on for new records
-LINGER_MS = 2
+LINGER_MS = 2  # a transaction's records go out as one batch, and nobody waits for it
+COMMIT_INTERVAL_MS = 1_000  # after a crash a ticketing system gets at most the events of this time again
 
 _FENCED = frozenset(
     {
@@ -53,6 +58,7 @@ def base_config(kafka: KafkaSection, client_id: str, **defaults: Any) -> dict[st
         "bootstrap.servers": kafka.bootstrap_servers,
         "security.protocol": kafka.security_protocol,
         "client.id": client_id,
+        "reconnect.backoff.ms": RECONNECT_BACKOFF_MS,
         "reconnect.backoff.max.ms": RECONNECT_BACKOFF_MS_MAX,
         "log.connection.close": False,
         "logger": LIBRDKAFKA_LOGGER,
@@ -95,18 +101,33 @@ def producer_config(kafka: KafkaSection, client_id: str) -> dict[str, Any]:
     }
 
 
+def consumer_config(kafka: KafkaSection, group: str, start: str) -> dict[str, Any]:
+    """A ticketing system's consumer: committed records; offsets that it stores itself are committed every second."""
+    return _group_config(kafka, group) | {
+        "auto.offset.reset": start,
+        "isolation.level": "read_committed",
+        "enable.auto.commit": True,
+        "enable.auto.offset.store": False,
+        "auto.commit.interval.ms": COMMIT_INTERVAL_MS,
+    }
+
+
 def member_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
     """A consumer that only holds a group membership; it never fetches and never commits by itself."""
-    config = base_config(kafka, group)
-    if config.get("group.protocol", "classic") == "classic":  # else the broker decides these (KIP-848)
-        config.setdefault("heartbeat.interval.ms", HEARTBEAT_MS)
-        config["partition.assignment.strategy"] = "cooperative-sticky"
-    return config | {
-        "group.id": group,
+    return _group_config(kafka, group) | {
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "latest",
     }
+
+
+def _group_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
+    config = base_config(kafka, group) | {"group.id": group}
+    if config.get("group.protocol", "classic") == "classic":  # else the broker decides these (KIP-848)
+        config.setdefault("heartbeat.interval.ms", HEARTBEAT_MS)
+        config.setdefault("session.timeout.ms", SESSION_TIMEOUT_MS)
+        config["partition.assignment.strategy"] = "cooperative-sticky"
+    return config
 
 
 def fetcher_config(kafka: KafkaSection, group: str) -> dict[str, Any]:

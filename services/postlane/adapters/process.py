@@ -16,8 +16,10 @@ import structlog
 from postlane.adapters import logs
 from postlane.adapters.http_health import Health, HttpHealth
 from postlane.adapters.metrics import Metrics
+from postlane.adapters.schema_files import SchemasMissing
 from postlane.config.settings import ConfigError, Settings
 from postlane.core.metrics import INBOUND_METRICS, INFO, OUTBOUND_METRICS
+from postlane.core.topics import BadTopics
 
 HEARTBEAT_SECONDS = 1.0
 STOP_GRACE_SECONDS = 1.5  # after a service's own drain time; with the default 8 s a stop stays under 10 s
@@ -83,7 +85,7 @@ def run_service(name: str, service: Service, settings: Settings) -> int:
             runner.run(
                 _supervise(service, settings, Runtime(asyncio.Event(), metrics, health, instance), watchdog)
             )
-    except (CannotStart, ConfigError) as error:
+    except (CannotStart, ConfigError, SchemasMissing, BadTopics) as error:
         for line in str(error).splitlines():
             log.error("cannot_start", reason=line)
         return EXIT_USAGE

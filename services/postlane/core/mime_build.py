@@ -66,7 +66,6 @@ def build_mail(request: MailRequested, blobs: Mapping[str, bytes], policy: Build
     signer = policy.keys.signer(request.requested_at)
     message_id = signer.message_id(request.ticket_id, request.event_id)
     envelope_from = request.from_address.address if request.envelope_from is None else request.envelope_from
-    recipients = (*request.to, *request.cc, *request.bcc)
     fields = [
         *_address_fields(request, signer, policy),
         *_thread_fields(request, signer, message_id),
@@ -77,9 +76,16 @@ def build_mail(request: MailRequested, blobs: Mapping[str, bytes], policy: Build
     head = "".join(f"{field}\r\n" for field in fields).encode()
     return BuiltMail(
         envelope_from=_wire(envelope_from) if envelope_from else "",
-        recipients=tuple(dict.fromkeys(_wire(recipient.address) for recipient in recipients)),
+        recipients=recipients_of(request),
         message_id=message_id,
         content=head + _entity(request, blobs, signer),
+    )
+
+
+def recipients_of(request: MailRequested) -> tuple[str, ...]:
+    """Everybody whom the mail goes to, as the envelope names them: distinct, in order (To, Cc, Bcc)."""
+    return tuple(
+        dict.fromkeys(_wire(address.address) for address in (*request.to, *request.cc, *request.bcc))
     )
 
 

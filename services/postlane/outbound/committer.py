@@ -11,7 +11,14 @@ from postlane.core.lane_mail import Aborted, CommitBatch, Committed, CutDue, Sta
 from postlane.core.pointers import encode_pointers
 from postlane.core.status import Origin
 from postlane.outbound.records import Claims
-from postlane.ports import CommitPoint, Fenced, LogUnavailable, RecordRefused, TransactionAborted
+from postlane.ports import (
+    BlobStoreError,
+    CommitPoint,
+    Fenced,
+    LogUnavailable,
+    RecordRefused,
+    TransactionAborted,
+)
 
 if TYPE_CHECKING:
     from postlane.outbound.partition import PartitionOwner, PartitionParts
@@ -89,7 +96,7 @@ class Committer:
             started = time.monotonic()
             try:
                 await self._write(batch)
-            except (TransactionAborted, LogUnavailable) as error:
+            except (TransactionAborted, LogUnavailable, BlobStoreError) as error:
                 self._owner.handle(Aborted())
                 self._parts.gauges.transaction("aborted")
                 delay = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]

@@ -8,7 +8,15 @@ import structlog
 from postlane.core.lane_mail import Load, Loaded
 from postlane.core.trail import BadTrail, decode_claim
 from postlane.outbound.intake import Intake
-from postlane.ports import BlobMissing, BlobStore, EventLog, LogRecord, LogUnavailable, TopicPartition
+from postlane.ports import (
+    BlobMissing,
+    BlobStore,
+    BlobStoreError,
+    EventLog,
+    LogRecord,
+    LogUnavailable,
+    TopicPartition,
+)
 
 AGAIN_SECONDS = 2.0
 
@@ -33,7 +41,7 @@ class JournalReader:
                 records = await asyncio.to_thread(self._log.fetch_at, at, offsets)
                 found = {record.offset: record for record in records}
                 return [await self._loaded(load, found.get(load.retry_offset)) for load in loads]
-            except LogUnavailable as error:
+            except (LogUnavailable, BlobStoreError) as error:
                 log.warning("journal_unavailable", partition=partition, reason=str(error))
                 await asyncio.sleep(AGAIN_SECONDS)
 

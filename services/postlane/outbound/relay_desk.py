@@ -8,11 +8,11 @@ import structlog
 
 from postlane.core.attempt import Attempted, Classify, Judgement, RecipientTrouble, RelayHeld, describe, judge
 from postlane.core.lane_mail import Attempt, AttemptEnded
-from postlane.core.mime_build import BuildPolicy, BuiltMail, build_mail
+from postlane.core.mime_build import BuildPolicy, BuiltMail, build_mail, recipients_of
 from postlane.core.relay_gate import RelayGate
 from postlane.core.request import MailRequested
 from postlane.core.transcript import Envelope, Lost, Phase
-from postlane.ports import BlobMissing, BlobStore, MailSink
+from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailSink
 
 CAUSE_ATTACHMENT_MISSING = "attachment_missing"
 CAUSE_NOT_BUILT = "not_built"
@@ -77,9 +77,9 @@ class RelayDesk:
                 for attachment in request.attachments
                 if attachment.blob is not None
             }
-        except BlobMissing as error:
+        except (BlobMissing, BlobStoreError) as error:
             return None, _all_wait(
-                request, remaining, CAUSE_ATTACHMENT_MISSING, f"attachment is not in the blob store: {error}"
+                request, remaining, CAUSE_ATTACHMENT_MISSING, f"an attachment cannot be read: {error}"
             )
         try:
             mail = build_mail(request, blobs, self._policy)
@@ -107,7 +107,7 @@ def _recipients(mail: BuiltMail, remaining: tuple[str, ...] | None) -> tuple[str
 
 
 def _all_wait(request: MailRequested, remaining: tuple[str, ...] | None, cause: str, error: str) -> Attempted:
-    addresses = remaining or tuple(a.address for a in (*request.to, *request.cc, *request.bcc))
+    addresses = remaining or recipients_of(request)
     answer = Lost(Phase.DATA, error)
     waiting = tuple(RecipientTrouble(address, cause, answer, None) for address in addresses)
     return Attempted(delivered=(), waiting=waiting, failed=(), accepted=None, unknown=False)

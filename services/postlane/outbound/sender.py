@@ -39,6 +39,10 @@ TAKE_OVER_AGAIN_SECONDS = 1.0  # two members that fence each other must not do i
 log = structlog.get_logger(__name__)
 
 
+class MembershipLost(Exception):
+    """The Kafka client is beyond repair, or the topic was truncated under us: a new process recovers from what Kafka knows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SenderParts:
     """What the loop works with; outbound.service wires it."""
@@ -73,6 +77,7 @@ class Sender:
         self._told: Hold | None = None
         self._turn = 0
         self._stumbled_at = -KAFKA_QUIET_SECONDS
+        self._fatal: str | None = None
 
     # The group's words
 
@@ -117,6 +122,8 @@ class Sender:
         self._stumbled_at = time.monotonic()
         self.parts.gauges.kafka_error(fatal=fatal)
         self.parts.health.set("kafka", False, error)
+        if fatal:
+            self._fatal = error
 
     # Taking over
 
@@ -255,9 +262,11 @@ class Sender:
     # Time
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tick until told to stop."""
+        """Tick until told to stop. Raises MembershipLost."""
         reported = time.monotonic()
         while not stop.is_set():
+            if self._fatal is not None:
+                raise MembershipLost(self._fatal)
             for owner in list(self._owners.values()):
                 owner.handle(Tick())
             self.pump()

@@ -1,0 +1,227 @@
+"""What only a real broker can show of the Kafka adapters, beside the EventLog contract."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka import TopicPartition as RawPartition
+from pydantic import SecretStr
+
+from contract.test_event_log import KafkaCluster
+from fakes.recording_listener import RecordingListener
+from localstack.ports import free_ports
+from postlane.adapters.kafka_clients import fetcher_config, member_config
+from postlane.adapters.kafka_group import KafkaGroupMember
+from postlane.adapters.kafka_log import KafkaLog
+from postlane.config.sections import KafkaSection
+from postlane.ports import (
+    CommitPoint,
+    Fenced,
+    LogUnavailable,
+    NewRecord,
+    TopicPartition,
+    TransactionAborted,
+)
+
+WAIT_SECONDS = 30.0
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture
+def cluster(kafka_bootstrap: str) -> Iterator[KafkaCluster]:
+    cluster = KafkaCluster(kafka_bootstrap)
+    yield cluster
+    cluster.log.close()
+
+
+def nobody() -> KafkaSection:
+    """A cluster at whose address nothing listens."""
+    return KafkaSection(bootstrap_servers=f"127.0.0.1:{free_ports(1)[0]}")
+
+
+def in_thread(call: Callable[[], Any]) -> "tuple[threading.Thread, list[Any]]":
+    """Run a call aside; its result or exception ends up in the list."""
+    result: list[Any] = []
+
+    def run() -> None:
+        try:
+            result.append(call())
+        except Exception as error:  # noqa: BLE001 (handed to the test)
+            result.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, result
+
+
+class StaleMember(KafkaGroupMember):
+    """A member that commits with the generation of a while ago, as in the moment when a rebalance has just ended."""
+
+    stale: Any = None
+
+    def metadata(self) -> Any:
+        return super().metadata() if self.stale is None else self.stale
+
+
+def stale_member(
+    kafka: KafkaSection, cluster: KafkaCluster, topic: str
+) -> tuple[StaleMember, RecordingListener]:
+    """It owns some partitions, but its `stale` metadata is from before a second member came."""
+    group, listener = f"group-{topic}", RecordingListener()
+    member = StaleMember(member_config(kafka, group), fetcher_config(kafka, group), topic, listener)
+    listener.wait_until(lambda seen: len(seen.owned) == 4)
+    before = member.metadata()
+    other = cluster.log.join(group, topic, RecordingListener())
+    listener.wait_until(lambda seen: len(seen.owned) == 2)
+    other.close()
+    listener.wait_until(lambda seen: len(seen.owned) == 4)
+    member.stale = before
+    return member, listener
+
+
+def test_an_old_generation_aborts_while_the_partition_is_still_ours(
+    kafka_bootstrap: str, cluster: KafkaCluster
+) -> None:
+    topic = cluster.create_topic(4)
+    kafka = KafkaSection(bootstrap_servers=kafka_bootstrap)
+    member, _ = stale_member(kafka, cluster, topic)
+    at = TopicPartition(topic, 0)
+    writer = cluster.log.writer(f"writer-{topic}")
+    writer.take_over()
+    writer.stage([NewRecord(to=at, key=b"k", value=b"first")])
+    with pytest.raises(TransactionAborted, match="generation"):
+        writer.commit(member, [(at, CommitPoint(1, ""))])
+    member.stale = None
+    writer.stage([NewRecord(to=at, key=b"k", value=b"again")])
+    writer.commit(member, [(at, CommitPoint(1, ""))])
+    end = cluster.log.bounds(at).end
+    values = [record.value for batch in cluster.log.read(at, 0, end, WAIT_SECONDS) for record in batch]
+    assert values == [b"again"]
+    writer.close()
+    member.close()
+
+
+def test_an_old_generation_is_fenced_once_the_partition_is_not_ours(
+    kafka_bootstrap: str, cluster: KafkaCluster
+) -> None:
+    topic = cluster.create_topic(4)
+    kafka = KafkaSection(bootstrap_servers=kafka_bootstrap)
+    member, _ = stale_member(kafka, cluster, topic)
+    at = TopicPartition(topic, 17)  # never assigned to anybody
+    writer = cluster.log.writer(f"writer-{topic}")
+    writer.take_over()
+    writer.stage([])
+    with pytest.raises(Fenced, match="generation"):
+        writer.commit(member, [(at, CommitPoint(1, ""))])
+    writer.close()
+    member.close()
+
+
+def test_the_committed_offset_waits_for_an_undecided_transaction(
+    kafka_bootstrap: str, cluster: KafkaCluster
+) -> None:
+    """KIP-447 require_stable: a new owner must not start from what its predecessor is about to replace."""
+    topic = cluster.create_topic(4)
+    group, listener = f"group-{topic}", RecordingListener()
+    member = cluster.log.join(group, topic, listener)
+    assert isinstance(member, KafkaGroupMember)
+    listener.wait_until(lambda seen: len(seen.owned) == 4)
+    raw = Producer({"bootstrap.servers": kafka_bootstrap, "transactional.id": f"raw-{topic}"})
+    raw.init_transactions(WAIT_SECONDS)
+    raw.begin_transaction()
+    raw.send_offsets_to_transaction([RawPartition(topic, 0, 7, "new")], member.metadata(), WAIT_SECONDS)
+    asking, answer = in_thread(lambda: cluster.log.committed(group, TopicPartition(topic, 0)))
+    asking.join(1.0)
+    assert answer == []  # it does not say None, which is what is committed as yet
+    raw.commit_transaction(WAIT_SECONDS)
+    asking.join(WAIT_SECONDS)
+    assert answer == [CommitPoint(7, "new")]
+    member.close()
+
+
+def test_a_start_outside_of_the_log_is_reported_and_not_guessed(cluster: KafkaCluster) -> None:
+    topic, listener = cluster.create_topic(1), RecordingListener()
+    member = cluster.log.join(f"group-{topic}", topic, listener)
+    listener.wait_until(lambda seen: seen.owned == {0})
+    member.start(0, 1000)
+    listener.wait_until(lambda seen: len(seen.errors) == 1)
+    assert listener.errors[0].startswith(f"fatal: {topic} 0: ")
+    member.close()
+
+
+def test_a_listener_that_fails_ends_the_member_loudly(cluster: KafkaCluster) -> None:
+    class Failing(RecordingListener):
+        def assigned(self, partitions: Any) -> None:
+            raise ValueError(f"cannot take {len(partitions)}")
+
+    topic, listener = cluster.create_topic(2), Failing()
+    threading.excepthook, before = (lambda _: None), threading.excepthook
+    try:
+        member = cluster.log.join(f"group-{topic}", topic, listener)
+        listener.wait_until(lambda seen: len(seen.errors) == 1)
+        member.close()
+    finally:
+        threading.excepthook = before
+    assert listener.errors == [f"fatal: group member of {topic} ended: cannot take 2"]
+
+
+# A cluster that is away
+
+
+def test_questions_to_nobody_end_in_time() -> None:
+    log = KafkaLog(nobody(), answer_seconds=1)
+    at = TopicPartition("t", 0)
+    for ask in (
+        lambda: log.bounds(at),
+        lambda: log.offset_at(at, 0),
+        lambda: log.topic_id("t"),
+        lambda: log.partition_count("t"),
+        lambda: log.committed("g", at),
+        lambda: next(log.read(at, 0, 1, 1)),
+        lambda: log.fetch_at(at, [0]),
+    ):
+        with pytest.raises(LogUnavailable):
+            ask()
+    log.close()
+
+
+def test_closing_ends_a_take_over_that_nobody_answers() -> None:
+    writer = KafkaLog(nobody()).writer("w")
+    taking_over, result = in_thread(writer.take_over)
+    time.sleep(0.2)  # whether it has begun yet or not, it must end
+    writer.close()
+    taking_over.join(WAIT_SECONDS)
+    assert isinstance(result[0], Fenced)
+
+
+def test_a_member_waits_for_its_broker_and_can_leave() -> None:
+    listener = RecordingListener()
+    member = KafkaLog(nobody()).join("g", "t", listener)
+    listener.wait_until(lambda seen: len(seen.errors) >= 2)
+    assert not any(error.startswith("fatal") for error in listener.errors)
+    member.close()
+    assert listener.calls == []
+
+
+def test_the_password_is_in_no_error(kafka_bootstrap: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """The broker speaks no SASL: everything fails, and says why without the secret. Nothing goes to stderr by itself."""
+    secret = KafkaSection(
+        bootstrap_servers=kafka_bootstrap,
+        security_protocol="sasl_plaintext",
+        sasl_mechanism="PLAIN",
+        username="postlane",
+        password=SecretStr(PASSWORD),
+    )
+    log, listener = KafkaLog(secret, answer_seconds=2), RecordingListener()
+    with pytest.raises(LogUnavailable) as failure:
+        log.bounds(TopicPartition("t", 0))
+    member = log.join("g", "t", listener)
+    listener.wait_until(lambda seen: len(seen.errors) >= 1)
+    member.close()
+    log.close()
+    assert PASSWORD not in str(failure.value)
+    assert PASSWORD not in "".join(listener.errors)
+    assert capfd.readouterr().err == ""
