@@ -25,7 +25,7 @@ class PoorImapSource(ImapSource):
 
     async def open(self, folder: str) -> FolderState:
         state = await super().open(folder)
-        self._imap.protocol.capabilities -= self._missing
+        self._session.protocol.capabilities -= self._missing
         return state
 
 

@@ -3,10 +3,10 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 from confluent_kafka import TopicPartition as RawPartition
 from pydantic import SecretStr
 
@@ -14,12 +14,13 @@ from contract.test_event_log import KafkaCluster
 from fakes.recording_listener import RecordingListener
 from localstack.ports import free_ports
 from postlane.adapters.kafka_clients import fetcher_config, member_config
-from postlane.adapters.kafka_group import KafkaGroupMember
+from postlane.adapters.kafka_group import KafkaGroupMember, record_of
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.config.sections import KafkaSection
 from postlane.ports import (
     CommitPoint,
     Fenced,
+    LogRecord,
     LogUnavailable,
     NewRecord,
     TopicPartition,
@@ -62,34 +63,36 @@ class StaleMember(KafkaGroupMember):
 
     stale: Any = None
 
+    @property
+    def topic(self) -> str:
+        return self._topic
+
     def metadata(self) -> Any:
         return super().metadata() if self.stale is None else self.stale
 
 
-def stale_member(
-    kafka: KafkaSection, cluster: KafkaCluster, topic: str
-) -> tuple[StaleMember, RecordingListener]:
-    """It owns some partitions, but its `stale` metadata is from before a second member came."""
-    group, listener = f"group-{topic}", RecordingListener()
+@pytest.fixture
+def stale(kafka_bootstrap: str, cluster: KafkaCluster) -> Iterator[tuple[StaleMember, RecordingListener]]:
+    """It owns two of four partitions, but its `stale` metadata is from before the second member came."""
+    kafka, topic = KafkaSection(bootstrap_servers=kafka_bootstrap), cluster.create_topic(4)
+    group, listener, others = f"group-{topic}", RecordingListener(), RecordingListener()
     member = StaleMember(member_config(kafka, group), fetcher_config(kafka, group), topic, listener)
     listener.wait_until(lambda seen: len(seen.owned) == 4)
     before = member.metadata()
-    other = cluster.log.join(group, topic, RecordingListener())
-    listener.wait_until(lambda seen: len(seen.owned) == 2)
-    other.close()
-    listener.wait_until(lambda seen: len(seen.owned) == 4)
+    other = cluster.log.join(group, topic, others)
+    others.wait_until(lambda seen: len(seen.owned) == 2)
     member.stale = before
-    return member, listener
+    yield member, listener
+    other.close()
+    member.close()
 
 
 def test_an_old_generation_aborts_while_the_partition_is_still_ours(
-    kafka_bootstrap: str, cluster: KafkaCluster
+    cluster: KafkaCluster, stale: tuple[StaleMember, RecordingListener]
 ) -> None:
-    topic = cluster.create_topic(4)
-    kafka = KafkaSection(bootstrap_servers=kafka_bootstrap)
-    member, _ = stale_member(kafka, cluster, topic)
-    at = TopicPartition(topic, 0)
-    writer = cluster.log.writer(f"writer-{topic}")
+    member, listener = stale
+    at = TopicPartition(member.topic, min(listener.owned))
+    writer = cluster.log.writer(f"writer-{at.topic}")
     writer.take_over()
     writer.stage([NewRecord(to=at, key=b"k", value=b"first")])
     with pytest.raises(TransactionAborted, match="generation"):
@@ -101,23 +104,19 @@ def test_an_old_generation_aborts_while_the_partition_is_still_ours(
     values = [record.value for batch in cluster.log.read(at, 0, end, WAIT_SECONDS) for record in batch]
     assert values == [b"again"]
     writer.close()
-    member.close()
 
 
 def test_an_old_generation_is_fenced_once_the_partition_is_not_ours(
-    kafka_bootstrap: str, cluster: KafkaCluster
+    cluster: KafkaCluster, stale: tuple[StaleMember, RecordingListener]
 ) -> None:
-    topic = cluster.create_topic(4)
-    kafka = KafkaSection(bootstrap_servers=kafka_bootstrap)
-    member, _ = stale_member(kafka, cluster, topic)
-    at = TopicPartition(topic, 17)  # never assigned to anybody
-    writer = cluster.log.writer(f"writer-{topic}")
+    member, listener = stale
+    at = TopicPartition(member.topic, min({0, 1, 2, 3} - listener.owned))
+    writer = cluster.log.writer(f"writer-{at.topic}")
     writer.take_over()
     writer.stage([])
     with pytest.raises(Fenced, match="generation"):
         writer.commit(member, [(at, CommitPoint(1, ""))])
     writer.close()
-    member.close()
 
 
 def test_the_committed_offset_waits_for_an_undecided_transaction(
@@ -166,6 +165,40 @@ def test_a_listener_that_fails_ends_the_member_loudly(cluster: KafkaCluster) -> 
     finally:
         threading.excepthook = before
     assert listener.errors == [f"fatal: group member of {topic} ended: cannot take 2"]
+
+
+def test_a_header_name_that_is_no_utf8_does_not_stop_the_partition() -> None:
+    """Seen on a real record: the client raises SystemError once and would crash if it were asked again."""
+
+    class BadlyNamed:
+        asked = 0
+
+        def headers(self) -> object:
+            self.asked += 1
+            raise SystemError("returned a result with an exception set")
+
+        def topic(self) -> str:
+            return "t"
+
+        def partition(self) -> int:
+            return 3
+
+        def offset(self) -> int:
+            return 7
+
+        def timestamp(self) -> tuple[int, int]:
+            return (1, 1000)
+
+        def key(self) -> bytes:
+            return b"k"
+
+        def value(self) -> bytes:
+            return b"v"
+
+    message = BadlyNamed()
+    record = record_of(cast(Message, message))
+    assert record == LogRecord(at=TopicPartition("t", 3), offset=7, timestamp_ms=1000, key=b"k", value=b"v")
+    assert message.asked == 1
 
 
 # A cluster that is away

@@ -27,9 +27,7 @@ class BlobDirectory:
 
     async def put(self, content: bytes) -> BlobRef:
         """See ports.BlobStore.put."""
-        ref = BlobRef(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
-        await asyncio.to_thread(self._put, ref, content)
-        return ref
+        return await asyncio.to_thread(self._put, content)
 
     async def put_stream(self, parts: AsyncIterator[bytes]) -> BlobRef:
         """See ports.BlobStore.put_stream."""
@@ -64,16 +62,18 @@ class BlobDirectory:
             raise BlobStoreError(f"{name[:80]!r} is no blob name: 64 lower-case hex digits are")
         return self._root / name[:2] / name[2:4] / name
 
-    def _put(self, ref: BlobRef, content: bytes) -> None:
+    def _put(self, content: bytes) -> BlobRef:
+        ref = BlobRef(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
         path = self._path(ref)
         if self._refresh(path, ref):
-            return
+            return ref
         upload = self._open()
         try:
             upload.write(content)
             upload.finish(path)
         finally:
             upload.discard()
+        return ref
 
     def _refresh(self, path: Path, ref: BlobRef) -> bool:
         """Whether the blob is there already; if so it counts as new from now on."""

@@ -15,9 +15,7 @@ LIBRDKAFKA_LOGGER.addHandler(
 TRANSACTION_TIMEOUT_MS = 30_000  # how long a dead owner's open transaction hides what comes after it
 DELIVERY_TIMEOUT_MS = 20_000  # below the transaction timeout, as librdkafka demands
 BATCH_BYTES = 900_000  # below every topic's max.message.bytes, so that only a lone record can be too large
-RECORD_BYTES_MAX = (
-    64 * 2**20
-)  # the topic's own limit decides; librdkafka's default of 1 MB would refuse copies
+RECORD_BYTES_MAX = 64 * 2**20  # the topic's own limit decides; librdkafka's default of 1 MB refuses copies
 WRITER_QUEUE_KBYTES = 128 * 1024
 FETCH_QUEUE_KBYTES = 16 * 1024  # read ahead per member; the windows of the services hold the rest
 RECONNECT_BACKOFF_MS = (
@@ -25,7 +23,9 @@ RECONNECT_BACKOFF_MS = (
 )
 RECONNECT_BACKOFF_MS_MAX = 3_000
 HEARTBEAT_MS = 1_000  # a rebalance is noticed with a heartbeat; cooperative ones take two
-SESSION_TIMEOUT_MS = 10_000  # a killed member's work goes on elsewhere after this; heartbeats come from a thread of their own
+SESSION_TIMEOUT_MS = (
+    10_000  # a killed member's work goes on elsewhere after this; heartbeats come from a thread of their own
+)
 READ_WAIT_MS = 20  # bounded reads ask again at the end instead of hanging on for new records
 LINGER_MS = 2  # a transaction's records go out as one batch, and nobody waits for it
 COMMIT_INTERVAL_MS = 1_000  # after a crash a ticketing system gets at most the events of this time again
@@ -58,7 +58,6 @@ def base_config(kafka: KafkaSection, client_id: str, **defaults: Any) -> dict[st
         "bootstrap.servers": kafka.bootstrap_servers,
         "security.protocol": kafka.security_protocol,
         "client.id": client_id,
-        "reconnect.backoff.ms": RECONNECT_BACKOFF_MS,
         "reconnect.backoff.max.ms": RECONNECT_BACKOFF_MS_MAX,
         "log.connection.close": False,
         "logger": LIBRDKAFKA_LOGGER,

@@ -7,6 +7,7 @@ Both are driven by one thread; every call of the listener comes from it.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -20,7 +21,9 @@ from postlane.ports import Fenced, GroupListener, LogRecord
 
 POLL_SECONDS = 0.1  # how late a rebalance or a command may be noticed at light load
 BATCH_RECORDS_MAX = 500
-RETRY_POLL_SECONDS = 1.0
+REPEAT_SECONDS = (
+    2.0  # the same trouble is told again only after this: two clients report every refused connection
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,9 @@ class KafkaGroupMember:
         self._commands: SimpleQueue[_Start | _Pause | _Close] = SimpleQueue()
         self._owned: frozenset[int] = frozenset()
         self._started: set[int] = set()
+        self._told: dict[str, float] = {}
+        self._left = False
+        self._leaving = threading.Lock()
         self._membership = Consumer(member_config | {"error_cb": self._report})
         self._fetcher = Consumer(fetcher_config | {"error_cb": self._report})
         self._thread = threading.Thread(target=self._run, name=f"kafka-{topic}", daemon=True)
@@ -75,10 +81,10 @@ class KafkaGroupMember:
 
     def metadata(self) -> Any:
         """Member id and generation as they are now, for send_offsets_to_transaction. Raises Fenced after close."""
-        try:
+        with self._leaving:  # the client must not be asked while it goes
+            if self._left:
+                raise Fenced("the group membership is closed")
             return self._membership.consumer_group_metadata()
-        except RuntimeError:
-            raise Fenced("the group membership is closed") from None
 
     def owns(self, partitions: list[int]) -> bool:
         """Whether all of these are assigned to us as far as we know."""
@@ -97,6 +103,8 @@ class KafkaGroupMember:
             self._listener.stumbled(f"group member of {self._topic} ended: {error}", fatal=True)
             raise
         finally:
+            with self._leaving:
+                self._left = True
             try:
                 self._membership.close()
             finally:
@@ -190,7 +198,10 @@ class KafkaGroupMember:
             self._fetcher.incremental_unassign([TopicPartition(self._topic, p) for p in running])
 
     def _report(self, error: KafkaError) -> None:
-        self._listener.stumbled(describe(error), fatal=error.fatal())
+        text, now = describe(error), time.monotonic()
+        if now - self._told.get(text, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+            self._told = {text: now}
+            self._listener.stumbled(text, fatal=error.fatal())
 
 
 def record_of(message: Message) -> LogRecord:

@@ -27,7 +27,8 @@ from postlane.adapters.kafka_clients import (
     reader_config,
     writer_config,
 )
-from postlane.adapters.kafka_group import KafkaGroupMember, record_of
+from postlane.adapters.kafka_group import KafkaGroupMember
+from postlane.adapters.kafka_scan import runs, scan
 from postlane.adapters.kafka_writer import KafkaWriter
 from postlane.config.sections import KafkaSection
 from postlane.ports import Bounds, CommitPoint, GroupListener, LogRecord, LogUnavailable
@@ -36,18 +37,17 @@ _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOW
 _OFFSETS: Any = OffsetSpec  # its methods carry no types
 
 ANSWER_SECONDS = 10.0
+GRACE_SECONDS = 5.0  # the client itself should end the wait first
 ASK_AGAIN_SECONDS = 0.2
-POLL_SECONDS = 0.1
-BATCH_RECORDS_MAX = 500
 FETCH_AT_SECONDS = 10.0
-NEARBY_RECORDS = 200  # offsets closer than this are read in one pass; farther ones by seeking
 
 
 class KafkaLog:
     """See ports.EventLog. Thread-safe. Clients are made when first needed."""
 
-    def __init__(self, kafka: KafkaSection) -> None:
+    def __init__(self, kafka: KafkaSection, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._kafka = kafka
+        self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self._admin_client: AdminClient | None = None
         self._group_clients: dict[str, Consumer] = {}
@@ -85,7 +85,9 @@ class KafkaLog:
             if client is None:
                 client = self._group_clients[group] = Consumer(fetcher_config(self._kafka, group))
         try:
-            answer = client.committed([TopicPartition(at.topic, at.partition)], timeout=ANSWER_SECONDS)[0]
+            answer = client.committed([TopicPartition(at.topic, at.partition)], timeout=self._answer_seconds)[
+                0
+            ]
         except KafkaException as exception:
             raise LogUnavailable(f"committed offset of {group}: {describe(error_of(exception))}") from None
         if answer.error is not None:
@@ -100,7 +102,7 @@ class KafkaLog:
             return
         reader = Consumer(reader_config(self._kafka))
         try:
-            yield from _scan(reader, at, range(start, stop), timeout_seconds)
+            yield from scan(reader, at, range(start, stop), timeout_seconds)
         finally:
             reader.close()
 
@@ -114,12 +116,14 @@ class KafkaLog:
         with self._seek_lock:
             if self._seeker is None:
                 self._seeker = Consumer(reader_config(self._kafka))
-            for run in _runs(wanted):
-                keep = frozenset(run)
-                span = range(run[0], run[-1] + 1)
-                for batch in _scan(self._seeker, at, span, FETCH_AT_SECONDS):
-                    found.extend(record for record in batch if record.offset in keep)
-            self._seeker.unassign()
+            try:
+                for run in runs(wanted):
+                    keep = frozenset(run)
+                    span = range(run[0], run[-1] + 1)
+                    for batch in scan(self._seeker, at, span, FETCH_AT_SECONDS):
+                        found.extend(record for record in batch if record.offset in keep)
+            finally:
+                self._seeker.unassign()
         return found
 
     def join(self, group: str, topic: str, listener: GroupListener) -> KafkaGroupMember:
@@ -152,11 +156,11 @@ class KafkaLog:
 
     def _described(self, topic: str) -> Any:
         def ask() -> "Future[Any]":
-            return self._admin().describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)[
-                topic
-            ]
+            return self._admin().describe_topics(
+                TopicCollection([topic]), request_timeout=self._answer_seconds
+            )[topic]
 
-        return _answer(ask, f"topic {topic}")
+        return self._answer(ask, f"topic {topic}")
 
     def _offset(self, at: ports.TopicPartition, spec: Any) -> int:
         def ask() -> "Future[Any]":
@@ -164,72 +168,27 @@ class KafkaLog:
             return self._admin().list_offsets(
                 {place: spec},
                 isolation_level=IsolationLevel.READ_UNCOMMITTED,
-                request_timeout=ANSWER_SECONDS,
+                request_timeout=self._answer_seconds,
             )[place]
 
         what = f"offsets of {at.topic} {at.partition}"
-        offset = int(_answer(ask, what).offset)
+        offset = int(self._answer(ask, what).offset)
         if offset == OFFSET_INVALID:  # how librdkafka 2.16 reports that nobody answered in time
             raise LogUnavailable(f"{what}: Kafka does not answer")
         return offset
 
-
-def _answer(ask: Callable[[], "Future[Any]"], what: str) -> Any:
-    """The answer; asked again while time is left, because a leader change makes the first one an error."""
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while True:
-        try:
-            return ask().result(ANSWER_SECONDS + 5)
-        except KafkaException as exception:
-            error = error_of(exception)
-        except TimeoutError:
-            raise LogUnavailable(f"{what}: Kafka does not answer") from None
-        if error.code() in _NO_SUCH_TOPIC:
-            raise LogUnavailable(f"{what}: does not exist; create it with `postlane topics apply`")
-        if time.monotonic() > deadline:
-            raise LogUnavailable(f"{what}: {describe(error)}")
-        time.sleep(ASK_AGAIN_SECONDS)
-
-
-def _scan(
-    reader: Consumer, at: ports.TopicPartition, span: range, timeout_seconds: float
-) -> Iterator[list[LogRecord]]:
-    """Committed records of `span`, until the position (control records included) has reached its end."""
-    reader.assign([TopicPartition(at.topic, at.partition, span.start)])
-    position = span.start
-    trouble = "Kafka does not answer, or a transaction is still open there"
-    deadline = time.monotonic() + timeout_seconds
-    while position < span.stop:
-        first = reader.poll(POLL_SECONDS)
-        messages = [] if first is None else [first, *reader.consume(BATCH_RECORDS_MAX - 1, 0)]
-        before = position
-        batch = []
-        for message in messages:
-            error, offset = message.error(), message.offset()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                trouble = describe(error)
-            elif offset is not None and offset >= position:
-                # The end of what is readable is reported past control records: aborted data leaves no other trace.
-                position = offset if error is not None else offset + 1
-                if error is None and offset < span.stop:
-                    batch.append(record_of(message))
-        if batch:
-            yield batch
-        if position > before:
-            deadline = time.monotonic() + timeout_seconds
-        elif time.monotonic() > deadline:
-            raise LogUnavailable(
-                f"{at.topic} {at.partition}: no progress at offset {position} (of {span.stop}) "
-                f"for {timeout_seconds:g} s: {trouble}"
-            )
-
-
-def _runs(offsets: Sequence[int]) -> Iterator[list[int]]:
-    run: list[int] = []
-    for offset in offsets:
-        if run and offset - run[-1] > NEARBY_RECORDS:
-            yield run
-            run = []
-        run.append(offset)
-    if run:
-        yield run
+    def _answer(self, ask: Callable[[], "Future[Any]"], what: str) -> Any:
+        """The answer; asked again while time is left, because a leader change makes the first one an error."""
+        deadline = time.monotonic() + self._answer_seconds
+        while True:
+            try:
+                return ask().result(self._answer_seconds + GRACE_SECONDS)
+            except KafkaException as exception:
+                error = error_of(exception)
+            except TimeoutError:
+                raise LogUnavailable(f"{what}: Kafka does not answer") from None
+            if error.code() in _NO_SUCH_TOPIC:
+                raise LogUnavailable(f"{what}: does not exist; create it with `postlane topics apply`")
+            if time.monotonic() > deadline:
+                raise LogUnavailable(f"{what}: {describe(error)}")
+            time.sleep(ASK_AGAIN_SECONDS)

@@ -27,7 +27,11 @@ log = structlog.get_logger(__name__)
 
 
 class WorkerFailed(Exception):
-    """The worker died, stumbled or did not answer in time; the text says which."""
+    """The worker stumbled or did not answer in time; the text says which."""
+
+
+class WorkerDied(WorkerFailed):
+    """The process ended: by the mail's doing, or by somebody else's, such as the system short of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class ParserPool:
         """Read the whole mail; else its headers; else say that nothing could be read. Never raises for a mail."""
         began = time.monotonic()
         try:
-            reading = await self._ask(ReadRequest(raw), self._seconds_max)
+            reading = await self._ask_again(ReadRequest(raw), self._seconds_max)
         except WorkerFailed as error:
             log.warning("mail_parse_failed", reason=str(error), size_bytes=len(raw))
             reading = await self._headers(raw, f"parsing failed: {error}")
@@ -76,6 +80,13 @@ class ParserPool:
             log.warning("mail_headers_failed", reason=str(error), size_bytes=len(raw))
             return unreadable(why, self._rules)
         return _failed(reading) if failed else reading
+
+    async def _ask_again(self, request: ReadRequest, seconds: float) -> MailReading:
+        """A mail is to blame for a death only when it happens twice. Raises WorkerFailed."""
+        try:
+            return await self._ask(request, seconds)
+        except WorkerDied:
+            return await self._ask(request, seconds)
 
     async def _ask(self, request: ReadRequest, seconds: float) -> MailReading:
         worker = await self._idle.get()
@@ -109,7 +120,7 @@ class _Worker:
             raise WorkerFailed(f"no result within {seconds:g} s") from None
         except (EOFError, OSError, struct.error, pickle.UnpicklingError):
             code = await self.stop()
-            raise WorkerFailed(f"the parser process ended ({code})") from None
+            raise WorkerDied(f"the parser process ended ({code})") from None
         except BaseException:
             await self.stop()
             raise

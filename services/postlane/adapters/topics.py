@@ -34,7 +34,7 @@ from postlane.core.topics import (
 )
 from postlane.ports import LogUnavailable
 
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 5.0  # a stop must not wait longer; the service asks again
 SETTLE_SECONDS = 15.0  # a change reaches the brokers a moment after the controller, somebody else's too
 ASK_AGAIN_SECONDS = 0.1
 GRACE_SECONDS = 5.0  # the client itself should end the wait first

@@ -12,14 +12,15 @@ from postlane.core.received import MailReceived, ParseStatus, ReceivedAttachment
 
 # Brokers take about 1 MB (message.max.bytes 1048588), producers 1,000,000: the sum of these stays below. Bytes are UTF-8.
 TEXT_BYTES_MAX = 128 * 1024
-HTML_BYTES_MAX = 224 * 1024
-SANITIZED_BYTES_MAX = 224 * 1024
+HTML_BYTES_MAX = 192 * 1024
+SANITIZED_BYTES_MAX = 192 * 1024
 REPLY_BYTES_MAX = 64 * 1024
 HEADERS_BYTES_MAX = 96 * 1024
-ADDRESSES_BYTES_MAX = 48 * 1024  # per address field
+ADDRESSES_BYTES_MAX = 24 * 1024  # per address field
 INLINE_ATTACHMENT_BYTES_MAX = 16 * 1024  # smaller content travels in the event, without a file of its own
 INLINE_BYTES_MAX = 64 * 1024
 ATTACHMENTS_MAX = 200
+SLIM_ITEMS_MAX = 20  # addresses per field and attachments of an event that the broker refused once
 
 T = TypeVar("T")
 
@@ -157,9 +158,11 @@ def slim_event(event: MailReceived) -> MailReceived:
         reply_text=None,
         headers=(),
         references=event.references[:1] + event.references[-4:],
-        to=event.to[:20],
-        cc=event.cc[:20],
-        attachments=tuple(one for one in event.attachments if one.blob is not None),
+        from_addresses=event.from_addresses[:SLIM_ITEMS_MAX],
+        reply_to=event.reply_to[:SLIM_ITEMS_MAX],
+        to=event.to[:SLIM_ITEMS_MAX],
+        cc=event.cc[:SLIM_ITEMS_MAX],
+        attachments=tuple(one for one in event.attachments if one.blob is not None)[:SLIM_ITEMS_MAX],
     )
 
 

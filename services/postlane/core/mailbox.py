@@ -1,4 +1,4 @@
-"""One folder on its way into Kafka: where to start, what to take next, what the cursor says afterwards.
+"""One folder on its way into Kafka: what to take next, what the cursor says afterwards (core.mailbox_opening: where to start).
 
 The cursor is written in the transaction that holds the events which it covers, so whatever happens, the next owner goes on exactly behind
 the last produced mail. Settling (flag, move, delete) comes after the commit and is repeated from `settled_uid` on.
@@ -10,21 +10,14 @@ anew, and what it had produced is then found on `mail.inbound` like everything b
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from enum import Enum, auto
 from itertools import takewhile
-from typing import Literal
 
-from postlane.core.folder import FolderState, ListedMail
+from postlane.core.folder import ListedMail
 from postlane.core.received import MailboxCursor
 
-Start = Literal["new", "all"] | date
-
-RESCAN_MARGIN = timedelta(
-    days=1
-)  # the mail server's clock and ours may differ; repeats are found by their hash
 OVERSIZE_COUNTS_AS_BYTES = 64 * 1024  # of an oversize mail only the header and one part at a time are held
-FAILURES_MAX = 5  # the fifth failure of one mail, with the mailbox working otherwise, is the mail's own fault
 
 
 class Ending(Enum):
@@ -55,101 +48,12 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
-    """The cursor holds: settle what a crash cut off, then go on."""
-
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Never seen before, or starting anew: the cursor must be written first, so that a crash does not skip what comes now."""
-
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True)
-class BeginAtDate:
-    """Never seen before: ask the server for the first UID of that day, then `begin_at`."""
-
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Renumbered:
-    """UIDVALIDITY has changed: read back what was produced, say so loudly once, then scan."""
-
-    progress: Progress
-
-
-Opening = Resume | Begin | BeginAtDate | Renumbered
-
-
-@dataclass(frozen=True, slots=True)
 class Identity:
     """Whose folder it is, and which process writes its cursor."""
 
     mailbox: str
     folder: str
     instance: str
-
-
-def open_folder(
-    identity: Identity, cursor: MailboxCursor | None, folder: FolderState, start: Start, now: datetime
-) -> Opening:
-    """Decide how to go on with a folder that has just been selected."""
-    if cursor is None:
-        match start:
-            case "new":
-                return Begin(begin_at(identity, folder, folder.uid_next, now))
-            case "all":
-                return Begin(begin_at(identity, folder, 1, now))
-            case date():
-                return BeginAtDate(_day(start))
-    if cursor.uid_validity == folder.uid_validity:
-        return Resume(
-            Progress(
-                cursor=cursor,
-                uid_validity=cursor.uid_validity,
-                uid=cursor.uid,
-                settled_uid=min(cursor.settled_uid, cursor.uid),
-            )
-        )
-    rescan = Rescan(until_uid=folder.uid_next - 1, since=_rescan_since(cursor, start))
-    return Renumbered(
-        Progress(cursor=cursor, uid_validity=folder.uid_validity, uid=0, settled_uid=0, rescan=rescan)
-    )
-
-
-def begin_at(identity: Identity, folder: FolderState, first_uid: int, now: datetime) -> Progress:
-    """The progress of a folder whose first mail to be taken has this UID."""
-    cursor = MailboxCursor(
-        mailbox=identity.mailbox,
-        folder=identity.folder,
-        uid_validity=folder.uid_validity,
-        uid=first_uid - 1,
-        settled_uid=first_uid - 1,
-        updated_at=now,
-        instance=identity.instance,
-    )
-    return Progress(
-        cursor=cursor, uid_validity=folder.uid_validity, uid=first_uid - 1, settled_uid=first_uid - 1
-    )
-
-
-def _day(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
-
-
-def _rescan_since(cursor: MailboxCursor, start: Start) -> datetime | None:
-    """Mails that arrived earlier were left out on purpose or have been seen; with `all` nothing is left out."""
-    match start:
-        case "new":
-            return cursor.updated_at - RESCAN_MARGIN
-        case "all":
-            return None
-        case date():
-            return _day(start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,31 +177,3 @@ def after_passing_over(progress: Progress, chunk: Chunk, identity: Identity, now
     """Mails too old for a scan are skipped and stay as they are."""
     endings = {mail.uid: Ending.SKIPPED for mail in chunk.passed_over}
     return with_settled(after_chunk(progress, chunk.last_uid, endings, identity, now), chunk.last_uid)
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """Where fetching, storing or producing has failed: which mail, how often in a row, and up to where mails are taken one by one."""
-
-    uid: int
-    failures: int
-    alone_until_uid: int
-
-    @property
-    def is_poison(self) -> bool:
-        """Whether to give the mail up, so that the mailbox moves on."""
-        return self.failures >= FAILURES_MAX
-
-
-def suspect_after(suspect: Suspect | None, first_uid: int, last_uid: int) -> Suspect:
-    """Count a failure of a chunk; one mail alone is to blame, of several any may be, so that they are tried one by one."""
-    if first_uid < last_uid:
-        return Suspect(first_uid, 0, last_uid)
-    alone_until = max(last_uid, suspect.alone_until_uid if suspect else 0)
-    failures = suspect.failures if suspect and suspect.uid == first_uid else 0
-    return Suspect(first_uid, failures + 1, alone_until)
-
-
-def under_suspicion(suspect: Suspect | None, listed: Sequence[ListedMail]) -> Sequence[ListedMail]:
-    """The first mail alone while one of a failed chunk is still to come, else all."""
-    return listed[:1] if suspect and listed and listed[0].uid <= suspect.alone_until_uid else listed

@@ -1,26 +1,23 @@
 """Header fields as mail really has them: split from bytes with limits, unfolded, decoded; never raises.
 
-RFC 5322 section 2.2, RFC 2045 section 5.1 (parameters), RFC 2047 (encoded words) and RFC 2231 (long and non-ASCII parameters), each
-also in the broken forms that senders write.
+RFC 5322 section 2.2 and RFC 2047 (encoded words), also in the broken forms that senders write.
 """
 
 import re
 from binascii import a2b_qp
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
-from postlane.core.mime_text import charset_codec, clean_text, decode_base64, decode_text
+from postlane.core.mime_text import clean_text, decode_base64, decode_text
 
 HEADERS_MAX = 1000  # per header block; real mail stays under 200, what has more is a bomb
 HEADER_BYTES_MAX = 64 * 1024  # per field; the longest honest ones (References, To) stay under 32 KiB
 HEADER_BLOCK_BYTES_MAX = 1024 * 1024  # all values together; the event keeps far less
 HEADER_NAME_MAX = 200  # the longest names of real mail have about 60 characters
-PARAMETERS_MAX = 100  # RFC 2231 splits a file name into a few dozen sections at most
 ENCODED_CHARSET_MAX = 75  # RFC 2047 section 2: an encoded word has at most 75 characters
 
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _FOLD = re.compile(rb"[\r\n]+[ \t]*")
-_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
+CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ def _field_end(content: bytes, at: int, end: int) -> int:
 def decode_header(value: bytes) -> str:
     """An unstructured value as text: encoded words decoded, 8-bit bytes read as UTF-8 or else Windows-1252."""
     text = _decode_words(value) if b"=?" in value else decode_text(value, None)[0]
-    return _CONTROL.sub("", clean_text(text)).replace("\r", " ").replace("\n", " ").strip()
+    return CONTROL.sub("", clean_text(text)).replace("\r", " ").replace("\n", " ").strip()
 
 
 def _decode_words(value: bytes) -> str:
@@ -131,7 +128,7 @@ def _decode_words(value: bytes) -> str:
             continue
         charset, content, word_end = word
         between = value[at:begin]
-        if between.strip(b" \t") or not pieces or pieces[-1][0] is None:
+        if between.strip() or not pieces or pieces[-1][0] is None:
             _append(pieces, None, between)  # blanks between two words are not part of the text
         _append(pieces, charset, content)
         at = word_end
@@ -166,91 +163,3 @@ def _encoded_word(value: bytes, begin: int) -> tuple[str, bytes, int] | None:
             return charset, a2b_qp(text.replace(b" ", b"_"), header=True), text_end + 2
         case _:
             return None
-
-
-@dataclass(frozen=True, slots=True)
-class Parameterized:
-    """A value with parameters, such as Content-Type: `value` in lower case, parameter names in lower case."""
-
-    value: str
-    parameters: dict[str, str]
-
-
-def parse_parameters(value: bytes) -> Parameterized:
-    """Content-Type, Content-Disposition and the like. Unquoted values may hold blanks, as senders write them."""
-    head, *sections = _split_unquoted(value, ord(";"))
-    plain: dict[str, bytes] = {}
-    for section in sections[:PARAMETERS_MAX]:
-        name, equals, content = section.partition(b"=")
-        key = name.strip().lower().decode("ascii", "replace")
-        if equals and key and key not in plain:
-            plain[key] = _unquote(content)
-    main = head.strip().split(b" ")[0].lower().decode("ascii", "replace")
-    return Parameterized(main, _merge_sections(plain))
-
-
-def _merge_sections(plain: dict[str, bytes]) -> dict[str, str]:
-    """RFC 2231: `name*`, `name*0`, `name*1*` ... become `name`; the extended form wins over the plain one."""
-    merged = {key: decode_header(content) for key, content in plain.items() if "*" not in key}
-    for base in dict.fromkeys(key.partition("*")[0] for key in plain if "*" in key):
-        if f"{base}*" in plain:
-            merged[base] = _extended([(plain[f"{base}*"], True)])
-            continue
-        pieces: list[tuple[bytes, bool]] = []
-        for index in range(PARAMETERS_MAX):
-            for key, encoded in ((f"{base}*{index}*", True), (f"{base}*{index}", False)):
-                if key in plain:
-                    pieces.append((plain[key], encoded))
-                    break
-            else:
-                break
-        if pieces:
-            merged[base] = _extended(pieces)
-    return merged
-
-
-def _extended(pieces: list[tuple[bytes, bool]]) -> str:
-    """`charset'language'percent-encoded` with its continuations (RFC 2231 section 4.1)."""
-    first, first_encoded = pieces[0]
-    charset: str | None = None
-    if first_encoded and first.count(b"'") >= 2:
-        name, _, first = first.split(b"'", 2)
-        charset = name.decode("ascii", "replace") or None
-    contents = [(first, first_encoded), *pieces[1:]]
-    joined = b"".join(unquote_to_bytes(content) if encoded else content for content, encoded in contents)
-    if charset is None and not first_encoded:
-        return decode_header(joined)  # encoded words inside sections: against the RFC, and common
-    known = charset if charset and charset_codec(charset) else None
-    return _CONTROL.sub("", decode_text(joined, known)[0])
-
-
-def _split_unquoted(value: bytes, separator: int) -> list[bytes]:
-    """Split at a separator that stands outside quoted strings; an unclosed quote ends with the value."""
-    if value.count(b'"') < 2:
-        return value.split(bytes([separator]))
-    parts: list[bytes] = []
-    begin = 0
-    quoted = escaped = False
-    for at, byte in enumerate(value):
-        if escaped:
-            escaped = False
-        elif quoted and byte == 0x5C:
-            escaped = True
-        elif byte == 0x22:
-            quoted = not quoted
-        elif byte == separator and not quoted:
-            parts.append(value[begin:at])
-            begin = at + 1
-            if len(parts) > PARAMETERS_MAX:
-                break
-    parts.append(value[begin:])
-    return parts
-
-
-def _unquote(content: bytes) -> bytes:
-    content = content.strip()
-    if not content.startswith(b'"'):
-        return content
-    closing = content.rfind(b'"')
-    inner = content[1:closing] if closing > 0 else content[1:]
-    return re.sub(rb"\\([\\\"])", rb"\1", inner)

@@ -7,7 +7,8 @@ stops at named limits. It never raises.
 import re
 from dataclasses import dataclass
 
-from postlane.core.mime_headers import HeaderBlock, Parameterized, parse_parameters, split_headers
+from postlane.core.mime_headers import HeaderBlock, split_headers
+from postlane.core.mime_parameters import Parameterized, parse_parameters
 
 PARTS_MAX = 500  # mail with more is a bomb; honest newsletters and digests stay under 100
 DEPTH_MAX = 30  # each level scans its bytes again, and honest nesting ends near 10

@@ -51,7 +51,7 @@ _ALIASES = {
 }
 # Registered as text codecs, but no charset of mail; idna and punycode take quadratic time on hostile input.
 _NOT_CHARSETS = frozenset(
-    {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
+    {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"}
 )
 CHARSET_NAME_MAX = 64  # the longest IANA name has 45 characters
 

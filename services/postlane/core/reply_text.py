@@ -11,17 +11,17 @@ REPLY_LINES_MAX = 20_000  # longer texts are logs or dumps; they are returned wh
 ATTRIBUTION_LINES_MAX = 4  # `On <date>, <name> <address> wrote:` wraps over a few lines
 ATTRIBUTION_CHARACTERS_MAX = 400
 
-# How mail programs announce a quote, by language; the line ends in a colon and names a date or an address.
+# How mail programs announce a quote, by language; the line ends in a colon and the first names a date, or the last an address.
 _WROTE = re.compile(
-    r"(?:wrote|writes|schrieb|schrieb .{1,120}|a écrit|ha scritto|escribió|escreveu|schreef|skrev|kirjoitti|napisał(?:\(a\))?|"
+    r"(?:wrote|writes|schrieb|(?:schrieb|schreef|skrev) .{1,120}|\d{4}年.{1,300}>|a écrit|ha scritto|escribió|escreveu|schreef|skrev|kirjoitti|napisał(?:\(a\))?|"
     r"pisze|napsal(?:\(a\))?|írta|a scris|yazdı|написал(?:\(а\))?|пишет|έγραψε|写道|のメール|さんは書きました)\s*[:：]?\s*$",
     re.IGNORECASE,
 )
 _ATTRIBUTION_BEGIN = re.compile(
-    r"^(?:On|Am|Le|Il|El|Em|Op|Den|Dne|Dnia|W dniu|La data|Pe|Den|tiisdag|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|"
-    r"\d{4}年|В|Στις|.{0,80}<[^<>\s]{1,250}@[^<>\s]{1,250}>)",
+    r"^(?:(?:On|Am|Le|Il|El|Em|Op|Den|Dne|Dnia|W dniu|La data|Pe|В|Στις)\b.{0,60}\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}年)",
     re.IGNORECASE,
 )
+_ADDRESSED = re.compile(r"<?[^<>\s]{1,250}@[^<>\s]{1,250}>?")
 _SEPARATOR = re.compile(
     r"^[-_ >]{0,40}(?:Original Message|Forwarded message|Ursprüngliche Nachricht|Weitergeleitete Nachricht|Message d'origine|"
     r"Message transféré|Messaggio originale|Mensaje original|Mensagem original|Oorspronkelijk bericht|"
@@ -82,10 +82,10 @@ def _attribution_begin(lines: list[str], index: int) -> int | None:
         return None
     for begin in range(index, max(index - ATTRIBUTION_LINES_MAX, -1), -1):
         if not lines[begin].strip():
-            return None
+            break
         if _ATTRIBUTION_BEGIN.match(lines[begin].lstrip("> \t")):
             return begin
-    return None
+    return index if _ADDRESSED.search(line) else None
 
 
 def _quote_follows(lines: list[str], index: int) -> bool:

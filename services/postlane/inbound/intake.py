@@ -58,14 +58,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What to prepare, for which mailbox; `is_repeat` says of (uid, raw hash) that its event exists already."""
+    """What to prepare, for which mailbox; `is_repeat` says of (uid, raw hash) that its event exists already, None = none does."""
 
     mailbox: str
     folder: str
     uid_validity: int
     whole: Sequence[ListedMail]
     oversize: Sequence[ListedMail]
-    is_repeat: Callable[[int, str], bool]
+    is_repeat: Callable[[int, str], bool] | None
 
     def place(self, mail: ListedMail) -> Place:
         """Where this mail lies."""
@@ -144,7 +144,7 @@ class Intake:
         if raw is None:
             return Prepared(mail.uid, Ending.SKIPPED)  # moved or deleted by somebody since it was listed
         async with self._slots:
-            if batch.is_repeat(mail.uid, hashlib.sha256(raw).hexdigest()):
+            if batch.is_repeat and batch.is_repeat(mail.uid, hashlib.sha256(raw).hexdigest()):
                 return Prepared(mail.uid, Ending.SKIPPED)
             ref: BlobRef | None = None
             try:
@@ -165,7 +165,7 @@ class Intake:
             ref = await self._blobs.put_stream(_parts(source, mail.uid, watch))
         except BlobStoreError as error:
             raise MailFailed(mail.uid, "blob-store", str(error)) from None
-        if ref.size_bytes == 0 or batch.is_repeat(mail.uid, ref.sha256):
+        if ref.size_bytes == 0 or (batch.is_repeat and batch.is_repeat(mail.uid, ref.sha256)):
             return Prepared(mail.uid, Ending.SKIPPED)
         head = await source.fetch_part(mail.uid, 0, HEADER_BLOCK_MAX)
         reading = await self._parsers.read_headers(

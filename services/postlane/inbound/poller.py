@@ -10,6 +10,7 @@ from typing import assert_never
 
 from postlane.config.sections import AfterCommit, MailboxSection
 from postlane.core import mailbox as folders
+from postlane.core import mailbox_opening as openings
 from postlane.core.mailbox import Identity, Limits, Progress
 from postlane.core.reconnect import reconnect_seconds
 from postlane.inbound.cursors import CursorReader
@@ -47,6 +48,12 @@ class MailboxPoller:
 
     async def run(self) -> None:
         """Poll for ever; a failing server is left alone for a while. Raises Fenced."""
+        try:
+            await self._run()
+        finally:
+            self._parts.watch.forget()
+
+    async def _run(self) -> None:
         watch = self._parts.watch
         while not self._stop.is_set():
             source = self._parts.connect()
@@ -97,16 +104,16 @@ class MailboxPoller:
         folder = await source.open(parts.section.folder)
         if self._scanning is not None and self._scanning.uid_validity == folder.uid_validity:
             return self._scanning
-        match folders.open_folder(parts.identity, parts.taker.cursor, folder, parts.section.start, now):
-            case folders.Resume(progress):
+        match openings.open_folder(parts.identity, parts.taker.cursor, folder, parts.section.start, now):
+            case openings.Resume(progress):
                 return progress
-            case folders.Begin(progress):
+            case openings.Begin(progress):
                 return await self._begun(progress)
-            case folders.BeginAtDate(since):
+            case openings.BeginAtDate(since):
                 first = await source.first_uid_since(since)
                 first_uid = folder.uid_next if first is None else first
-                return await self._begun(folders.begin_at(parts.identity, folder, first_uid, now))
-            case folders.Renumbered(progress):
+                return await self._begun(openings.begin_at(parts.identity, folder, first_uid, now))
+            case openings.Renumbered(progress):
                 return await self._rescanning(source, progress)
             case other:
                 assert_never(other)
@@ -138,16 +145,21 @@ class MailboxPoller:
             if progress.rescan and (not listed or listed[0].uid > progress.rescan.until_uid):
                 progress = folders.after_rescan(progress, datetime.now(UTC))
                 await parts.taker.write([], progress)
-                self._scanning = None
+                self._remember_scan(progress)
             if not listed:
                 break
             parts.watch.behind(len(listed))
             before, progress = progress, await parts.taker.take(source, progress, listed)
-            self._scanning = progress if progress.rescan else None
+            self._remember_scan(progress)
             if before.settled_uid == before.uid:  # else the older ones come first, in their own time
                 ended = [mail.uid for mail in listed if progress.settled_uid < mail.uid <= progress.uid]
                 progress = await self._settled(source, progress, ended)
         return progress
+
+    def _remember_scan(self, progress: Progress) -> None:
+        self._scanning = progress if progress.rescan else None
+        if progress.rescan is None:
+            self._parts.taker.known = frozenset()
 
     # Settling
 

@@ -9,9 +9,10 @@ from postlane.config.sections import AfterCommit
 from postlane.core import mailbox as folders
 from postlane.core.folder import ListedMail
 from postlane.core.mail import BlobRef
-from postlane.core.mailbox import Chunk, Ending, Identity, Limits, Progress, Suspect
+from postlane.core.mailbox import Chunk, Ending, Identity, Limits, Progress
 from postlane.core.quarantine import RAW_BYTES_MAX, Quarantined, encode_quarantine
 from postlane.core.received import MailboxCursor
+from postlane.core.suspects import Suspect, suspect_after, under_suspicion
 from postlane.inbound.intake import Batch, Intake, MailFailed, Prepared
 from postlane.inbound.partition import PartitionOwner
 from postlane.inbound.topics import InboundTopics
@@ -68,7 +69,7 @@ class Taker:
         Raises MailSourceError and MailFailed (to be tried again), Fenced.
         """
         suspect = self._suspect
-        chunk = folders.plan_chunk(progress, folders.under_suspicion(suspect, listed), self._parts.limits)
+        chunk = folders.plan_chunk(progress, under_suspicion(suspect, listed), self._parts.limits)
         if chunk.passed_over:
             return await self._pass_over(progress, chunk)
         # Everything else is shown to work first; what then fails once more has itself to blame.
@@ -77,8 +78,8 @@ class Taker:
             progress = await self._produce(source, progress, chunk)
         except MailSourceError as error:
             self._count(chunk, _Failure("fetch", str(error)))
-            if last_try:
-                await self._quarantine(progress, chunk.last_uid)
+            if last_try:  # the session is gone: the next call of its source tells the caller
+                return await self._quarantine(progress, chunk.last_uid)
             raise
         except MailFailed as error:
             self._count(chunk, _Failure(error.cause, error.reason, error.raw, error.ref))
@@ -124,7 +125,9 @@ class Taker:
             uid_validity=progress.uid_validity,
             whole=chunk.whole,
             oversize=chunk.oversize,
-            is_repeat=lambda uid, sha256: folders.is_repeat(progress, uid, sha256, self.known),
+            is_repeat=(lambda uid, sha256: folders.is_repeat(progress, uid, sha256, self.known))
+            if progress.rescan
+            else None,
         )
         prepared = await parts.intake.prepare(batch, source, parts.watch)
         endings = {one.uid: one.ending for one in prepared}
@@ -148,7 +151,7 @@ class Taker:
 
     def _count(self, chunk: Chunk, failure: _Failure) -> None:
         uids = [mail.uid for mail in (*chunk.whole, *chunk.oversize)]
-        self._suspect = folders.suspect_after(self._suspect, min(uids), max(uids))
+        self._suspect = suspect_after(self._suspect, min(uids), max(uids))
         self._failure = failure
 
     async def _works_otherwise(self, source: MailSource, listed: Sequence[ListedMail]) -> bool:

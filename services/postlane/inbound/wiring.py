@@ -22,6 +22,8 @@ from postlane.inbound.topics import InboundTopics
 from postlane.inbound.watch import KafkaWatch, MailboxWatch
 from postlane.ports import BlobStore, EventLog, MailSource
 
+DRAIN_SHARE = 0.6  # of the time for stopping; the rest is for leaving the group and closing clients
+
 Connect = Callable[[MailboxSection], MailSource]
 
 
@@ -94,7 +96,7 @@ def make_ownership(
             mailboxes=mailboxes,
             watch=kafka_watch,
             changed=changed,
-            drain_seconds=settings.outbound.drain_seconds,
+            drain_seconds=settings.outbound.drain_seconds * DRAIN_SHARE,
         )
     )
 

@@ -87,10 +87,7 @@ def send(  # noqa: PLR0913 - the options of a command
         expires_at=expires_at,
         tags=tuple(tag or ()),
     )
-    request = _usable(lambda: draft.request() if eml is None else request_from_eml(_read(eml), draft))
-    faults = check_request(request)
-    if faults:
-        raise CommandFailed("the mail cannot be sent: " + "; ".join(faults), Exit.USAGE)
+    request = _checked_request(draft, eml)
     place = "" if dry_run else _produce(session_of(context), request)
     if as_json:
         print_json(
@@ -98,6 +95,14 @@ def send(  # noqa: PLR0913 - the options of a command
         )
     else:
         print_line(request.event_id)
+
+
+def _checked_request(draft: Draft, eml: str | None) -> MailRequested:
+    request = _usable(lambda: draft.request() if eml is None else request_from_eml(_read(eml), draft))
+    faults = check_request(request)
+    if faults:
+        raise CommandFailed("the mail cannot be sent: " + "; ".join(faults), Exit.USAGE)
+    return request
 
 
 def _produce(session: Session, request: MailRequested) -> str:

@@ -61,6 +61,24 @@ async def test_a_process_that_was_killed_is_started_again(pool: ParserPool) -> N
     assert worker_pid(pool) != before
 
 
+async def test_a_process_that_is_killed_while_it_reads_costs_the_mail_nothing(pool: ParserPool) -> None:
+    long = PLAIN + b"On 1 Jan 2026 he wrote:\r\n" * 19_000  # takes a moment
+    await pool.read(PLAIN)
+    reading = asyncio.create_task(pool.read(long))
+    await asyncio.sleep(0.01)
+    os.kill(worker_pid(pool), signal.SIGKILL)
+    assert (await reading).reading.mail.parse_status is ParseStatus.OK
+
+
+async def test_a_signal_to_the_whole_group_does_not_end_the_reading(pool: ParserPool) -> None:
+    await pool.read(PLAIN)
+    before = worker_pid(pool)
+    os.kill(before, signal.SIGTERM)
+    os.kill(before, signal.SIGINT)
+    await pool.read(PLAIN)
+    assert worker_pid(pool) == before
+
+
 async def test_a_mail_that_takes_too_long_still_gives_its_headers() -> None:
     # No parser is that fast: every mail outlasts this limit, the headers have one of their own.
     pool = ParserPool(1, 0.000001, RULES)

@@ -290,6 +290,24 @@ async def test_a_crash_during_a_rescan_gives_no_second_event(world: World) -> No
     assert Counter(numbers(world.reader.events())) == Counter(range(40))
 
 
+async def test_a_mail_that_cannot_be_fetched_does_not_stop_a_rescan(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postlane.core.reconnect.SECONDS_MAX", 0.01)
+    for number in range(4):
+        world.server.deliver(mail(number))
+    async with world.process(start="all"):
+        await world.produced(4)
+    world.server.renumber()
+    world.server.deliver(mail(4))
+    world.server.poison_uids = {2}
+    async with world.process(start="all", instance="two"):
+        await world.produced(5)
+        await wait_until(lambda: world.reader.cursor("support").uid_validity == 2)
+    assert Counter(numbers(world.reader.events())) == Counter(range(5))
+    assert len(world.reader.records("mail.inbound.dlq")) == 1
+
+
 async def test_oversize_mail_is_a_header_only_event_with_the_raw_in_the_store(world: World) -> None:
     big = mail(1, "x" * 3_000_000)
     async with world.process(start="all", inbound={"oversize_bytes": 1_000_000}):

@@ -1,0 +1,152 @@
+"""What Kafka holds at the end of a run, read as any other program would read it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from confluent_kafka import IsolationLevel
+from confluent_kafka import TopicPartition as KafkaTopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+
+from chaos.site import PARTITIONS, Site
+from postlane.adapters.avro_codec import Codec, Undecodable
+from postlane.core.recovery import JournalFold
+from postlane.core.request import MailRequested
+from postlane.core.status import MailState, MailStatus
+from postlane.core.trail import Dead, Done, Put, Resolved, decode, decode_replay
+from postlane.ports import LogRecord, TopicPartition
+
+READ_SECONDS_MAX = 60.0
+TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.outbound.dlq")
+Place = tuple[int, int]  # partition and offset
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A record of the main topic, `at` seconds since 1970; `mail_id` None where it is no request."""
+
+    mail_id: str | None
+    recipients: tuple[str, ...]
+    replay: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Buried:
+    """A dead-letter record; `recipients` None = all of its request."""
+
+    origin: Place
+    recipients: tuple[str, ...] | None
+
+
+@dataclass(slots=True)
+class Findings:
+    """`requested`, `ends` by place in the main topic; `open_dead` by place in the dead-letter topic."""
+
+    requested: dict[Place, Requested] = field(default_factory=dict)
+    ends: dict[Place, list[MailState]] = field(default_factory=dict)
+    dead: dict[Place, Buried] = field(default_factory=dict)
+    resolved: set[Place] = field(default_factory=set)
+    parked: int = 0
+    behind: list[str] = field(default_factory=list)
+    open_transactions: list[str] = field(default_factory=list)
+
+
+class Auditor:
+    """Raises LogUnavailable while the broker is away."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._codec = Codec()
+        self._admin = AdminClient({"bootstrap.servers": site.broker.address})
+
+    def behind(self) -> list[str]:
+        """Partitions whose committed offset is not at the end."""
+        log, main = self._site.log, self._site.settings.kafka.topic("mail.outbound")
+        group = self._site.settings.kafka.group("outbound")
+        late = []
+        for partition in range(PARTITIONS):
+            at = TopicPartition(main, partition)
+            end, point = log.bounds(at).end, log.committed(group, at)
+            offset = 0 if point is None else point.offset
+            if offset < end:
+                late.append(f"{main} {partition}: committed {offset} of {end}")
+        return late
+
+    def parked(self) -> int:
+        """How many mails the journal holds alive."""
+        return sum(self._parked(partition) for partition in range(PARTITIONS))
+
+    def open_transactions(self) -> list[str]:
+        """Partitions that end for readers of committed records before they end for all others."""
+        found = []
+        for name in TOPICS:
+            for partition in range(PARTITIONS):
+                at = TopicPartition(self._site.settings.kafka.topic(name), partition)
+                stable, end = self._stable_end(at), self._site.log.bounds(at).end
+                if stable < end:
+                    found.append(f"{at.topic} {partition}: readable up to {stable} of {end}")
+        return found
+
+    def read_all(self) -> Findings:
+        """Everything, record by record."""
+        findings = Findings(
+            behind=self.behind(), parked=self.parked(), open_transactions=self.open_transactions()
+        )
+        topic_id = self._site.log.topic_id(self._site.settings.kafka.topic("mail.outbound"))
+        for partition in range(PARTITIONS):
+            for record in self._records("mail.outbound", partition):
+                findings.requested[partition, record.offset] = self._requested(record)
+            for record in self._records("mail.outbound.status", partition):
+                status = self._codec.decode(MailStatus, record.value)
+                if status.final and status.topic_id == topic_id:
+                    findings.ends.setdefault((partition, status.offset), []).append(status.state)
+            for record in self._records("mail.outbound.dlq", partition):
+                entry = decode(record.headers)
+                if isinstance(entry, Dead):
+                    origin = entry.partition, entry.origin.offset
+                    findings.dead[partition, record.offset] = Buried(origin, entry.remaining)
+                elif isinstance(entry, Resolved):
+                    findings.resolved.add((partition, entry.dead_offset))
+        return findings
+
+    def _requested(self, record: LogRecord) -> Requested:
+        replay, remaining = decode_replay(record.headers)
+        at = record.timestamp_ms / 1000
+        try:
+            request = self._codec.decode(MailRequested, record.value)
+        except Undecodable:
+            return Requested(None, (), replay is not None, at)
+        recipients = remaining or tuple(address.address for address in request.to)
+        return Requested(request.event_id, recipients, replay is not None, at)
+
+    def _parked(self, partition: int) -> int:
+        fold = JournalFold()
+        for record in self._records("mail.outbound.retry", partition):
+            entry = decode(record.headers)
+            if isinstance(entry, Put | Done):
+                fold.add(record.offset, record.key, entry)
+        return len(fold.parked(""))
+
+    def _records(self, name: str, partition: int) -> Iterator[LogRecord]:
+        log, at = self._site.log, TopicPartition(self._site.settings.kafka.topic(name), partition)
+        bounds = log.bounds(at)
+        for batch in log.read(at, bounds.low, bounds.end, READ_SECONDS_MAX):
+            yield from batch
+
+    def _stable_end(self, at: TopicPartition) -> int:
+        place = KafkaTopicPartition(at.topic, at.partition)
+        answer = self._admin.list_offsets(
+            {place: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=10.0,
+        )[place]
+        return int(answer.result(15.0).offset)
+
+
+def unfinished(findings: Findings) -> list[str]:
+    """Requests without an end."""
+    return [
+        f"{place[0]}:{place[1]} {requested.mail_id}"
+        for place, requested in findings.requested.items()
+        if not findings.ends.get(place)
+    ]

@@ -1,0 +1,257 @@
+"""One run: produces, disturbs, waits for the end, and hands everything to the judge."""
+
+import asyncio
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer
+
+from chaos.acceptances import JournalTail
+from chaos.audit import Auditor, Findings
+from chaos.fleet import Fleet, Sender
+from chaos.schedule import Disturbance, Kind, plan_schedule
+from chaos.site import SESSION_TIMEOUT_SECONDS, Site
+from chaos.workload import PlannedMail, now, plan_workload
+from localstack.server import Server
+from postlane.adapters.avro_codec import Codec
+from postlane.ops.exits import Exit
+from postlane.ports import LogUnavailable
+
+SENDERS = 2
+BACKLOG_MAILS = 1200  # requests ahead of the relay, so that there is work at every disturbance
+LOOK_SECONDS = 0.05
+AUDIT_SECONDS = 2.0
+REPLAY_TRIES = 30
+REPLAY_SECONDS = 60.0
+
+
+class RunFault(Exception):
+    """Something broke that no disturbance of ours explains."""
+
+
+@dataclass(slots=True)
+class Done:
+    """What was done to the senders and the broker."""
+
+    counts: Counter[Kind] = field(default_factory=Counter)
+
+    @property
+    def duplicates_allowed_by(self) -> int:
+        """Disturbances after which mails may be repeated."""
+        kinds = (Kind.KILL, Kind.STOP, Kind.BROKER_RESTART, Kind.BROKER_CRASH)
+        return sum(self.counts[kind] for kind in kinds)
+
+
+class Run:
+    """Everything here runs on one event loop; what blocks goes to threads."""
+
+    def __init__(self, site: Site, sink: Server, journal: Path, mails: int, seed: int) -> None:
+        self.site = site
+        self.sink = sink
+        self.tail = JournalTail(journal)
+        self.records = plan_workload(mails, seed)
+        self.planned = [record for record in self.records if isinstance(record, PlannedMail)]
+        self.schedule = plan_schedule(mails, seed)
+        self.fleet = Fleet(site.config, site.folder, random.Random(f"{seed}:victims"))
+        self.done = Done()
+        self.produced = 0
+        self._living = {mail.mail_id for mail in self.planned if not mail.doomed}
+        self._taken: set[str] = set()
+        self._doomed_produced = 0
+        self._broker = asyncio.Lock()
+
+    @property
+    def progress(self) -> int:
+        """How many mails the relay has taken, those that must die among them counted as produced."""
+        return len(self._taken) + self._doomed_produced
+
+    async def play(self) -> Findings:
+        """Play the whole run and read Kafka at its end. Raises RunFault."""
+        for _ in range(SENDERS):
+            await asyncio.to_thread(self.fleet.start)
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(self._watch())
+            produce = tasks.create_task(self._produce())
+            await self._disturb(tasks)
+            await produce
+            findings = await self._wait_for_end()
+            watch.cancel()
+        return findings
+
+    # Producing and watching
+
+    async def _produce(self) -> None:
+        producer = Producer(
+            {
+                "bootstrap.servers": self.site.broker.address,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "message.timeout.ms": 120_000,
+                "log_level": 0,
+            }
+        )
+        codec, topic = Codec(), self.site.settings.kafka.topic("mail.outbound")
+        for record in self.records:
+            while self.produced - self.progress > BACKLOG_MAILS:
+                producer.poll(0)
+                await asyncio.sleep(LOOK_SECONDS)
+            if isinstance(record, PlannedMail):
+                value = codec.encode(record.request(now()))
+                for _ in range(record.copies):
+                    producer.produce(topic, key=record.ticket.encode(), value=value)
+                self.produced += 1
+                self._doomed_produced += record.mail_id not in self._living
+            else:
+                producer.produce(topic, key=record.key, value=record.value)
+            producer.poll(0)
+        while await asyncio.to_thread(producer.flush, 1.0):
+            pass
+
+    async def _watch(self) -> None:
+        while True:
+            for acceptance in self.tail.read():
+                if acceptance.mail_id in self._living:
+                    self._taken.add(acceptance.mail_id)
+            if died := self.fleet.died():
+                raise RunFault(died[0])
+            if not self.sink.running:
+                raise RunFault(str(self.sink.fault("ended by itself")))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _wait_for_end(self) -> Findings:
+        """Until everything planned is at its end in Kafka; the overall time limit ends it otherwise."""
+        auditor = Auditor(self.site)
+        while True:
+            await asyncio.sleep(AUDIT_SECONDS)
+            if self.progress < len(self.planned):
+                continue
+            try:
+                if not await asyncio.to_thread(_at_rest, auditor):
+                    continue
+                await asyncio.to_thread(self.fleet.end)
+                findings = await asyncio.to_thread(auditor.read_all)
+            except LogUnavailable:
+                continue
+            self.tail.read()
+            return findings
+
+    # Disturbing
+
+    async def _disturb(self, tasks: asyncio.TaskGroup) -> None:
+        """Each in its turn, when the relay has taken enough; what takes long goes on beside the next ones."""
+        running: list[asyncio.Task[None]] = []
+        for disturbance in self.schedule:
+            await _until(partial(self._has_reached, disturbance.at))
+            say(f"{self.progress} mails: {disturbance.kind.value}")
+            running.append(tasks.create_task(self._carry_out(disturbance)))
+        await asyncio.gather(*running)
+
+    def _has_reached(self, mails: int) -> bool:
+        return self.progress >= mails
+
+    async def _carry_out(self, disturbance: Disturbance) -> None:
+        act: dict[Kind, Callable[[Disturbance], Coroutine[Any, Any, None]]] = {
+            Kind.KILL: self._kill,
+            Kind.STOP: self._stop,
+            Kind.JOIN: self._join,
+            Kind.LEAVE: self._leave,
+            Kind.BROKER_RESTART: self._restart_broker,
+            Kind.BROKER_CRASH: self._restart_broker,
+            Kind.REPLAY: self._replay,
+        }
+        await act[disturbance.kind](disturbance)
+        self.done.counts[disturbance.kind] += 1
+
+    async def _kill(self, disturbance: Disturbance) -> None:
+        sender = await self._victim()
+        await asyncio.to_thread(self.fleet.kill, sender)
+        await asyncio.sleep(disturbance.pause_seconds)
+        await asyncio.to_thread(self.fleet.start)
+
+    async def _stop(self, disturbance: Disturbance) -> None:
+        sender = await self._victim()
+        self.fleet.pause(sender)
+        await asyncio.sleep(SESSION_TIMEOUT_SECONDS + disturbance.pause_seconds)
+        self.fleet.resume(sender)
+
+    async def _join(self, disturbance: Disturbance) -> None:
+        del disturbance
+        await asyncio.to_thread(self.fleet.start)
+
+    async def _leave(self, disturbance: Disturbance) -> None:
+        del disturbance
+        sender = await self._victim()
+        await asyncio.to_thread(self.fleet.leave, sender)
+        if len(self.fleet.senders) < SENDERS:
+            await asyncio.to_thread(self.fleet.start)
+
+    async def _victim(self) -> Sender:
+        await _until(self.fleet.free)
+        return self.fleet.pick()
+
+    async def _restart_broker(self, disturbance: Disturbance) -> None:
+        async with self._broker:
+            await asyncio.to_thread(
+                self.site.restart_broker,
+                crash=disturbance.kind is Kind.BROKER_CRASH,
+                away_seconds=disturbance.pause_seconds,
+            )
+
+    async def _replay(self, disturbance: Disturbance) -> None:
+        """The cure, then replay all; again while Kafka is away."""
+        del disturbance
+        self.sink.process().send_signal(signal.SIGUSR1)
+        await _until(lambda: self.tail.cured is not None)
+        for _ in range(REPLAY_TRIES):
+            code, words = await asyncio.to_thread(_run_replay, self.site.config)
+            if code in (Exit.OK, Exit.NOT_FOUND):
+                say(words)
+                return
+            await asyncio.sleep(1.0)
+        raise RunFault(f"postlane dlq replay failed {REPLAY_TRIES} times, at last: {words}")
+
+
+async def _until(look: Callable[[], object]) -> None:
+    while not look():  # noqa: ASYNC110 - what is waited for lies in other processes
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _run_replay(config: Path) -> tuple[int, str]:
+    command = (
+        sys.executable,
+        "-m",
+        "postlane.ops",
+        "--config",
+        str(config),
+        "dlq",
+        "replay",
+        "--all",
+        "--yes",
+    )
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=REPLAY_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Exit.FAILED, f"no end within {REPLAY_SECONDS:g} s"
+    lines = done.stderr.strip().splitlines()
+    return done.returncode, f"dlq replay: {lines[-1] if lines else done.returncode}"
+
+
+def _at_rest(auditor: Auditor) -> bool:
+    return not auditor.behind() and auditor.parked() == 0 and not auditor.open_transactions()
+
+
+STARTED = time.monotonic()
+
+
+def say(words: str) -> None:
+    """One line of what happens."""
+    print(f"{time.monotonic() - STARTED:7.1f} s  {words}", flush=True)
