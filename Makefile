@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 2000
-export PYTHONPATH := services:deploy:tests:examples
+SIDE ?= outbound
+MAILS ?= 2000
 
 .DEFAULT_GOAL := help
+
 .PHONY: help setup fmt check test demo up down status sim chaos bench lock clean
 
 help: ## Print this list
@@ -50,6 +52,12 @@ status: setup ## Say what of it runs, and where
 
 sim: setup ## Simulate the outbound core on random schedules (SEEDS=2000)
 	$(BIN)/python -m sim --seeds $(SEEDS)
+
+chaos: setup ## Kill, stop and cut real senders under load (SIDE=outbound MAILS=2000 SEED=..)
+	$(BIN)/python -m chaos --side $(SIDE) --mails $(MAILS) $(if $(SEED),--seed $(SEED))
+
+bench: setup ## Measure mails per second, recovery and memory
+	$(BIN)/python benchmarks/outbound.py
 
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header
 

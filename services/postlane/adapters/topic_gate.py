@@ -17,7 +17,7 @@ from postlane.ports import LogUnavailable
 log = structlog.get_logger(__name__)
 
 
-async def await_good_topics(settings: Settings, names: Sequence[str], runtime: Runtime) -> bool:
+async def await_topics(settings: Settings, names: Sequence[str], runtime: Runtime) -> bool:
     """True once Kafka has these topics (names without prefix) as they must be; False when the service was stopped before.
 
     Raises CannotStart with one line per fault.

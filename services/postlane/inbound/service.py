@@ -8,15 +8,12 @@ from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.schema_registry import registry_of
-from postlane.adapters.topic_gate import await_good_topics
-from postlane.adapters.topic_gate import await_good_topics
+from postlane.adapters.topic_gate import await_topics
 from postlane.config.settings import Settings
 from postlane.inbound.loop import poll_until_stopped
 from postlane.inbound.topics import NAMES, InboundTopics
 from postlane.inbound.wiring import Parts, class_rules, imap_connect
 from postlane.ports import BlobStoreError
-
-TOPICS = ("mail.inbound", "mail.inbound.cursor", "mail.inbound.dlq")
 
 
 async def run(settings: Settings, runtime: Runtime) -> None:
@@ -31,8 +28,6 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     if not await await_topics(settings, NAMES, runtime):
         return
     inbound = settings.inbound
-    if not await await_good_topics(settings, TOPICS, runtime):
-        return
     parsers = ParserPool(inbound.parse_workers, inbound.parse_seconds_max, class_rules(settings))
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         parts = Parts(

@@ -68,7 +68,7 @@ class Sender:
 
     def __init__(self, parts: SenderParts) -> None:
         self.parts = parts
-        self.member: GroupMember | None = None
+        self._member: asyncio.Future[GroupMember] = asyncio.get_running_loop().create_future()
         self._owners: dict[int, PartitionOwner] = {}
         self._assigned: set[int] = set()
         self._taking_over: dict[int, asyncio.Task[None]] = {}
@@ -78,6 +78,10 @@ class Sender:
         self._turn = 0
         self._stumbled_at = -KAFKA_QUIET_SECONDS
         self._fatal: str | None = None
+
+    def joined(self, member: GroupMember) -> None:
+        """The membership whose words arrive here."""
+        self._member.set_result(member)
 
     # The group's words
 
@@ -132,6 +136,7 @@ class Sender:
             self._taking_over[partition] = asyncio.create_task(self._take_over(partition))
 
     async def _take_over(self, partition: int) -> None:
+        member = await self._member
         while True:
             writer = self.parts.writer(partition)
             started = time.monotonic()
@@ -149,10 +154,16 @@ class Sender:
         seconds = time.monotonic() - started
         self.parts.gauges.recovered(seconds)
         self._taking_over.pop(partition, None)
-        self._own(partition, writer, taken, seconds)
+        self._own(partition, writer, member, taken)
+        log.info(
+            "partition_taken_over",
+            partition=partition,
+            position=taken.recovered.base,
+            parked=len(taken.recovered.parked),
+            seconds=round(seconds, 3),
+        )
 
-    def _own(self, partition: int, writer: LogWriter, taken: TakenOver, seconds: float) -> None:
-        assert self.member is not None
+    def _own(self, partition: int, writer: LogWriter, member: GroupMember, taken: TakenOver) -> None:
         for alarm in taken.alarms:
             log.error("recovery_alarm", partition=partition, alarm=alarm)
         topics = self.parts.topics
@@ -163,7 +174,7 @@ class Sender:
             partition=partition,
             main=TopicPartition(topics.main, partition),
             writer=writer,
-            member=self.member,
+            member=member,
             intake=self.parts.intake,
             records=self.parts.records(partition),
             journal=self.parts.journal,
@@ -178,13 +189,6 @@ class Sender:
         self._owners[partition] = owner
         if self._told is not None:
             owner.handle(_holds(self._told))
-        log.info(
-            "partition_taken_over",
-            partition=partition,
-            position=taken.recovered.base,
-            parked=len(taken.recovered.parked),
-            seconds=round(seconds, 3),
-        )
         owner.start()
         self._report_owned()
 

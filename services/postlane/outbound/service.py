@@ -10,7 +10,7 @@ from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.schema_registry import registry_of
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
-from postlane.adapters.topic_gate import await_good_topics
+from postlane.adapters.topic_gate import await_topics
 from postlane.config.sections import OutboundSection, RelaySection
 from postlane.config.settings import Settings
 from postlane.core.lanes import LanesPolicy
@@ -35,7 +35,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     """Send mail until `runtime.stop` is set, then finish what is in flight and give the partitions back. Raises CannotStart."""
     relay_name, relay = the_relay(settings)
     loop = asyncio.get_running_loop()
-    if not await await_good_topics(settings, TOPICS, runtime):
+    if not await await_topics(settings, TOPICS, runtime):
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         codec = Codec(registry_of(settings.kafka))
@@ -43,8 +43,9 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         parts = _wire(settings, runtime, event_log, codec, _desk(settings, relay_name, relay, sink))
         sender = Sender(parts)
         membership = Membership(sender, loop, settings.outbound.drain_seconds)
-        member = event_log.join(parts.take_over.group, parts.topics.main, membership)
-        sender.member = member
+        # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
+        member = await asyncio.to_thread(event_log.join, parts.take_over.group, parts.topics.main, membership)
+        sender.joined(member)
         try:
             await sender.run(runtime.stop)
         finally:
