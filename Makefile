@@ -62,7 +62,7 @@ bench: setup ## Measure mails per second, recovery and memory
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header
 
 lock: setup ## Write both requirements.lock anew from pyproject.toml
-	$(COMPILE) --extra outbound --extra inbound --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra outbound --extra inbound --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean: ## Remove the virtual environment and everything local

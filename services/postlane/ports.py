@@ -103,11 +103,13 @@ class LogWriter(Protocol):
     ) -> None:
         """Send the group's offsets with the transaction and commit it.
 
-        A commit that times out is unknown and is repeated here until it is known (KIP-98). Raises Fenced, TransactionAborted.
+        A commit that times out is unknown and is repeated here until it is known (KIP-98) or `close` ends it (Fenced: the next owner
+        learns the outcome). A generation that a rebalance has just made old aborts as long as the member still owns the
+        partitions. Raises Fenced, TransactionAborted; ValueError for metadata over 4096 bytes.
         """
 
     def close(self) -> None:
-        """Give up the id without waiting; an open transaction is aborted."""
+        """Give up the id, also from another thread: an open transaction is aborted, and every other call ends with Fenced."""
 
 
 class EventLog(Protocol):
@@ -126,7 +128,7 @@ class EventLog(Protocol):
         """Low watermark and high watermark (read_uncommitted)."""
 
     def offset_at(self, at: TopicPartition, timestamp_ms: int) -> int:
-        """The first offset whose timestamp is at or after the given one; the end if there is none."""
+        """The first offset (of a record or marker) whose timestamp is at or after the given one; the end if there is none."""
 
     def committed(self, group: str, at: TopicPartition) -> CommitPoint | None:
         """The group's stable committed offset (KIP-447 require_stable); None where there is none."""
@@ -134,7 +136,7 @@ class EventLog(Protocol):
     def read(
         self, at: TopicPartition, start: int, stop: int, timeout_seconds: float
     ) -> Iterator[list[LogRecord]]:
-        """Batches of committed records from `start` until the position reaches `stop`.
+        """Batches of committed records from `start` (or the low watermark above it) until the position reaches `stop`.
 
         Raises LogUnavailable when that takes longer than `timeout_seconds` without progress (an open transaction below `stop`).
         """

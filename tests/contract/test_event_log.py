@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in its __all__
 
 from contract.event_log_contract import EventLogContract
+from contract.event_log_group_contract import GroupContract
 from fakes.memory_log import MemoryLog
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.config.sections import KafkaSection
@@ -52,13 +53,13 @@ class KafkaCluster:
                 return
 
 
-class TestMemoryLog(EventLogContract):
+class TestMemoryLog(EventLogContract, GroupContract):
     @pytest.fixture
     def cluster(self) -> MemoryCluster:
         return MemoryCluster()
 
 
-class TestKafkaLog(EventLogContract):
+class TestKafkaLog(EventLogContract, GroupContract):
     @pytest.fixture
     def cluster(self, kafka_bootstrap: str) -> Iterator[KafkaCluster]:
         cluster = KafkaCluster(kafka_bootstrap)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import (
@@ -34,6 +35,9 @@ from postlane.config.sections import KafkaSection
 from postlane.ports import Bounds, CommitPoint, GroupListener, LogRecord, LogUnavailable
 
 _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001
+# After a leader change librdkafka's admin client asks with the old epoch until its metadata are refreshed, which it does
+# not do by itself (for consumers it does: librdkafka issue 4620).
+_STALE_METADATA = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH})
 _OFFSETS: Any = OffsetSpec  # its methods carry no types
 
 ANSWER_SECONDS = 10.0
@@ -171,13 +175,19 @@ class KafkaLog:
                 request_timeout=self._answer_seconds,
             )[place]
 
+        def refresh() -> None:
+            with suppress(KafkaException):  # it is asked again in any case
+                self._admin().list_topics(at.topic, timeout=self._answer_seconds)
+
         what = f"offsets of {at.topic} {at.partition}"
-        offset = int(self._answer(ask, what).offset)
+        offset = int(self._answer(ask, what, refresh).offset)
         if offset == OFFSET_INVALID:  # how librdkafka 2.16 reports that nobody answered in time
             raise LogUnavailable(f"{what}: Kafka does not answer")
         return offset
 
-    def _answer(self, ask: Callable[[], "Future[Any]"], what: str) -> Any:
+    def _answer(
+        self, ask: Callable[[], "Future[Any]"], what: str, refresh: Callable[[], None] | None = None
+    ) -> Any:
         """The answer; asked again while time is left, because a leader change makes the first one an error."""
         deadline = time.monotonic() + self._answer_seconds
         while True:
@@ -191,4 +201,6 @@ class KafkaLog:
                 raise LogUnavailable(f"{what}: does not exist; create it with `postlane topics apply`")
             if time.monotonic() > deadline:
                 raise LogUnavailable(f"{what}: {describe(error)}")
+            if refresh is not None and error.code() in _STALE_METADATA:
+                refresh()
             time.sleep(ASK_AGAIN_SECONDS)

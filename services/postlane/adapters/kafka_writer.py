@@ -38,6 +38,7 @@ class _State(Enum):
     NEW = auto()
     READY = auto()
     OPEN = auto()
+    COMMITTING = auto()  # and until that is known nothing may abort it
     BROKEN = auto()  # the transaction must be aborted before the next one
     GONE = auto()
 
@@ -102,6 +103,7 @@ class KafkaWriter:
                 raise TransactionAborted(f"{self._name} has no open transaction")
             if points:
                 self._send_offsets(group_member, points)
+            self._state = _State.COMMITTING
             try:
                 self._repeat(self._producer.commit_transaction, None)
             except KafkaException as exception:

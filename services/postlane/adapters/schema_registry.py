@@ -18,7 +18,7 @@ class RegistryUnavailable(LogUnavailable):
 
 
 class SchemaRefused(Exception):
-    """The registry will not take our schema; the text names the subject and what to do."""
+    """The registry will not take our schema, or cannot be used here at all; the text says what to do."""
 
 
 class SchemaUnknown(Exception):
@@ -39,11 +39,15 @@ class SchemaRegistry(Protocol):
 
 
 class ConfluentRegistry:
-    """A registry that speaks Confluent's HTTP interface (Confluent, Karapace, Apicurio). Needs the extra `registry`."""
+    """A registry that speaks Confluent's HTTP interface (Confluent, Karapace, Apicurio). Raises SchemaRefused without its client."""
 
     def __init__(self, url: str) -> None:
-        # Imported here because only the extra `registry` brings the HTTP client that it needs.
-        from confluent_kafka.schema_registry import Schema, SchemaRegistryClient  # noqa: PLC0415
+        try:  # only the extra `registry` brings the HTTP client that this needs
+            from confluent_kafka.schema_registry import Schema, SchemaRegistryClient  # noqa: PLC0415
+        except ImportError:
+            raise SchemaRefused(
+                "kafka.schema_registry_url is set, but the registry's client is not installed: pip install 'postlane[registry]'"
+            ) from None
 
         self._schema_type = Schema
         self._host = urlsplit(url).hostname or "?"  # the address itself may hold a password

@@ -131,3 +131,11 @@ def test_event_ids_of_the_window_are_remembered_by_their_first_origin() -> None:
     outside = StatusFold("T", datetime(2026, 1, 2, tzinfo=UTC).timestamp())
     outside.add(0, status("T", 21, MailState.SENT, final=True, event_id="e"))
     assert outside.seen == {}
+
+
+def test_a_committed_duplicate_does_not_stand_for_the_mail_that_it_repeats() -> None:
+    """The first of two equal requests was in flight when its sender was killed; the second was committed as DUPLICATE."""
+    fold = StatusFold("T", 0.0)
+    fold.add(0, status("T", 22, MailState.DUPLICATE, final=True, event_id="e"))
+    assert fold.seen == {}
+    assert fold.done == {22: 0}
