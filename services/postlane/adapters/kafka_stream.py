@@ -34,7 +34,7 @@ def stream_records(
                     batch.append(record_of(message))
                 elif error.code() == _END_REACHED:
                     unfinished.discard(ports.TopicPartition(str(message.topic()), message.partition() or 0))
-                elif not (follow and error.retriable()):
+                elif not follow or error.fatal():  # who follows waits for a broker that is away
                     raise LogUnavailable(f"{message.topic()}: {describe(error)}")
             if batch or follow:
                 yield batch
