@@ -163,8 +163,11 @@ class GroupListener(Protocol):
     def lost(self, partitions: Sequence[int]) -> None:
         """These partitions belong to somebody else already; nothing of theirs may be committed."""
 
-    def fetched(self, batch: list[LogRecord]) -> None:
-        """Records of started partitions, in offset order per partition; control records leave gaps."""
+    def fetched(self, partition: int, session: int, records: list[LogRecord]) -> None:
+        """Records of a started partition, in offset order; control records leave gaps.
+
+        `session` is what `start` returned: records of an older session say nothing about what comes before them.
+        """
 
     def stumbled(self, error: str, fatal: bool) -> None:
         """The broker is away or refuses us; `error` is one line for people."""
@@ -173,11 +176,11 @@ class GroupListener(Protocol):
 class GroupMember(Protocol):
     """A membership in a consumer group whose partitions are fetched only once started. Thread-safe."""
 
-    def start(self, partition: int, offset: int) -> None:
-        """Fetch this assigned partition from `offset`, also again after `pause`."""
+    def start(self, partition: int, offset: int) -> int:
+        """Fetch this assigned partition from `offset`, also again after `pause`; return the number of this fetch session."""
 
     def pause(self, partition: int) -> None:
-        """Stop fetching; records already fetched may still arrive and must be dropped or kept by the caller."""
+        """Stop fetching; records already fetched may still arrive, they belong to the session that was."""
 
     def close(self) -> None:
         """Leave the group: `revoked` is called for what is owned, then the thread ends."""

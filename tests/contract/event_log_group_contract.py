@@ -61,6 +61,17 @@ class GroupContract(BenchContract):
         member.start(0, second)
         listener.wait_until(lambda seen: seen.offsets(0) == [first, second])
 
+    def test_records_name_the_fetch_session_that_they_belong_to(self, bench: Bench) -> None:
+        writer = bench.owner()
+        member, listener = bench.sole_member()
+        bench.write(writer, b"a")
+        first = member.start(0, 0)
+        listener.wait_until(lambda seen: len(seen.records) == 1)
+        second = member.start(0, 0)
+        listener.wait_until(lambda seen: len(seen.records) == 2)
+        assert listener.sessions == [first, second]
+        assert first != second
+
     def test_starting_again_goes_back(self, bench: Bench) -> None:
         writer = bench.owner()
         offsets = bench.write(writer, b"a", b"b")

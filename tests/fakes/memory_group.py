@@ -61,6 +61,8 @@ class MemoryGroupMember:
         self._listener = listener
         self._fetch = fetch
         self._positions: dict[int, int] = {}
+        self._sessions: dict[int, int] = {}
+        self._next_session = count(1)
         self._closing = threading.Event()
         self._closed = False
         self._serving = threading.RLock()
@@ -73,11 +75,14 @@ class MemoryGroupMember:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def start(self, partition: int, offset: int) -> None:
+    def start(self, partition: int, offset: int) -> int:
         """See ports.GroupMember.start."""
         with self.group.lock:
+            session = next(self._next_session)
             if partition in self.owned:
                 self._positions[partition] = offset
+                self._sessions[partition] = session
+            return session
 
     def pause(self, partition: int) -> None:
         """See ports.GroupMember.pause."""
@@ -173,8 +178,9 @@ class MemoryGroupMember:
                 batch, reached = self._fetch(TopicPartition(self._topic, partition), position)
                 self._positions[partition] = reached
                 if batch:
+                    session = self._sessions[partition]
                     break
             else:
                 return False
-        self._listener.fetched(batch)
+        self._listener.fetched(partition, session, batch)
         return True

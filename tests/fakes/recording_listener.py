@@ -14,6 +14,7 @@ class RecordingListener:
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[int]]] = []
         self.records: list[LogRecord] = []
+        self.sessions: list[int] = []
         self.errors: list[str] = []
         self.owned: set[int] = set()
         self._changed = threading.Condition()
@@ -36,10 +37,12 @@ class RecordingListener:
             self.owned -= set(partitions)
             self._note("lost", partitions)
 
-    def fetched(self, batch: list[LogRecord]) -> None:
+    def fetched(self, partition: int, session: int, records: list[LogRecord]) -> None:
         """See ports.GroupListener."""
         with self._changed:
-            self.records.extend(batch)
+            assert {record.at.partition for record in records} == {partition}
+            self.records.extend(records)
+            self.sessions.extend([session] * len(records))
             self._changed.notify_all()
 
     def stumbled(self, error: str, fatal: bool) -> None:

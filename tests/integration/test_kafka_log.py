@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -116,6 +116,40 @@ def test_an_old_generation_is_fenced_once_the_partition_is_not_ours(
     writer.stage([])
     with pytest.raises(Fenced, match="generation"):
         writer.commit(member, [(at, CommitPoint(1, ""))])
+    writer.close()
+
+
+class CommittingListener(RecordingListener):
+    """Makes the last commit of what is taken away in another thread and waits for it, as the services do."""
+
+    def __init__(self, commit: Callable[[], None]) -> None:
+        super().__init__()
+        self._commit = commit
+        self.commits: list[Any] = []
+
+    def revoked(self, partitions: Sequence[int]) -> None:
+        if self.commits == []:
+            thread, result = in_thread(self._commit)
+            thread.join(WAIT_SECONDS / 2)
+            self.commits.append(result)
+        super().revoked(partitions)
+
+
+def test_the_last_commit_of_a_partition_is_made_while_it_is_taken_away(cluster: KafkaCluster) -> None:
+    topic = cluster.create_topic(2)
+    group, points = f"group-{topic}", [(TopicPartition(topic, p), CommitPoint(7, "last")) for p in range(2)]
+    writer = cluster.log.writer(f"writer-{topic}")
+    writer.take_over()
+    writer.stage([])
+    listener, others = CommittingListener(lambda: writer.commit(member, points)), RecordingListener()
+    member = cluster.log.join(group, topic, listener)
+    listener.wait_until(lambda seen: len(seen.owned) == 2)
+    other = cluster.log.join(group, topic, others)
+    others.wait_until(lambda seen: len(seen.owned) == 1)
+    assert listener.commits == [[None]]
+    assert cluster.log.committed(group, points[0][0]) == CommitPoint(7, "last")
+    other.close()
+    member.close()
     writer.close()
 
 

@@ -304,3 +304,25 @@ def test_a_wrong_relay_password_holds_the_mail_and_says_what_is_wrong(
     site.start("outbound")
     relay.wait_for(lambda found: subjects(found) == ["t-0"])
     assert dead_letters(site) == []
+
+
+def test_an_owner_that_is_fenced_under_load_skips_nothing(install: Install, relay: RelayControl) -> None:
+    site = install()
+    site.start("outbound")
+    group = site.settings.kafka.group("outbound")
+    tickets, each = 20, 15
+    site.produce(*(request(f"t{t}", n) for n in range(each) for t in range(tickets)))
+    for round_ in range(4):
+        least = (round_ + 1) * 15
+        eventually("some mails", lambda: relay.counts().accepted >= least)  # noqa: B023 - called at once
+        for partition in range(site.settings.topics.partitions):
+            intruder = site.log.writer(f"{group}-{partition}")
+            intruder.take_over()
+            intruder.close()
+    wanted = {f"t{t}-{n}" for t in range(tickets) for n in range(each)}
+    mails = relay.wait_for(lambda found: set(subjects(found)) >= wanted, timeout_seconds=90)
+    firsts = list(dict.fromkeys(subjects(mails)))
+    for ticket in range(tickets):
+        assert [s for s in firsts if s.startswith(f"t{ticket}-")] == [f"t{ticket}-{n}" for n in range(each)]
+    eventually("all committed", site.all_committed)
+    assert {event for event, _ in site.ends()} == wanted

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any, assert_never
 
@@ -30,6 +31,7 @@ REPEAT_SECONDS = (
 class _Start:
     partition: int
     offset: int
+    session: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,21 @@ class KafkaGroupMember:
         self._listener = listener
         self._commands: SimpleQueue[_Start | _Pause | _Close] = SimpleQueue()
         self._owned: frozenset[int] = frozenset()
-        self._started: set[int] = set()
+        self._started: dict[int, int] = {}  # partition -> fetch session
+        self._sessions = count(1)
         self._told: dict[str, float] = {}
         self._left = False
-        self._leaving = threading.Lock()
+        self._metadata: Any = None
         self._membership = Consumer(member_config | {"error_cb": self._report})
         self._fetcher = Consumer(fetcher_config | {"error_cb": self._report})
         self._thread = threading.Thread(target=self._run, name=f"kafka-{topic}", daemon=True)
         self._thread.start()
 
-    def start(self, partition: int, offset: int) -> None:
+    def start(self, partition: int, offset: int) -> int:
         """See ports.GroupMember.start; ignored where the partition is no longer ours."""
-        self._commands.put(_Start(partition, offset))
+        session = next(self._sessions)
+        self._commands.put(_Start(partition, offset, session))
+        return session
 
     def pause(self, partition: int) -> None:
         """See ports.GroupMember.pause."""
@@ -80,11 +85,14 @@ class KafkaGroupMember:
             self._thread.join()
 
     def metadata(self) -> Any:
-        """Member id and generation as they are now, for send_offsets_to_transaction. Raises Fenced after close."""
-        with self._leaving:  # the client must not be asked while it goes
-            if self._left:
-                raise Fenced("the group membership is closed")
-            return self._membership.consumer_group_metadata()
+        """Member id and generation as the member's thread saw them last, for send_offsets_to_transaction. Raises Fenced after close.
+
+        The client itself is not asked: it lets other threads wait while it is polled, and so for as long as `revoked` lasts, whose
+        last commit needs the answer. A generation that has just passed costs one aborted transaction.
+        """
+        if self._left:
+            raise Fenced("the group membership is closed")
+        return self._metadata
 
     def owns(self, partitions: list[int]) -> bool:
         """Whether all of these are assigned to us as far as we know."""
@@ -103,8 +111,7 @@ class KafkaGroupMember:
             self._listener.stumbled(f"group member of {self._topic} ended: {error}", fatal=True)
             raise
         finally:
-            with self._leaving:
-                self._left = True
+            self._left = True
             try:
                 self._membership.close()
             finally:
@@ -118,11 +125,11 @@ class KafkaGroupMember:
             except Empty:
                 return True
             match command:
-                case _Start(partition, offset):
+                case _Start(partition, offset, session):
                     self._unfetch([partition])
                     if partition in self._owned:
                         self._fetcher.incremental_assign([TopicPartition(self._topic, partition, offset)])
-                        self._started.add(partition)
+                        self._started[partition] = session
                 case _Pause(partition):
                     self._unfetch([partition])
                 case _Close():
@@ -132,8 +139,12 @@ class KafkaGroupMember:
 
     def _serve_membership(self) -> None:
         message = self._membership.poll(0)
+        self._remember_metadata()
         if message is not None and (error := message.error()) is not None:
             self._report(error)
+
+    def _remember_metadata(self) -> None:
+        self._metadata = self._membership.consumer_group_metadata()
 
     def _fetch(self) -> None:
         # consume(500, 0.1) alone would wait out its time at light load.
@@ -141,15 +152,15 @@ class KafkaGroupMember:
         if first is None:
             return
         messages = [first, *self._fetcher.consume(BATCH_RECORDS_MAX - 1, 0)]
-        batch = []
+        batches: dict[int, list[LogRecord]] = {}
         for message in messages:
-            error = message.error()
+            error, partition = message.error(), message.partition()
             if error is not None:
                 self._fetch_failed(message, error)
-            elif message.partition() in self._started:
-                batch.append(record_of(message))
-        if batch:
-            self._listener.fetched(batch)
+            elif partition in self._started:
+                batches.setdefault(partition, []).append(record_of(message))
+        for partition, records in batches.items():
+            self._listener.fetched(partition, self._started[partition], records)
 
     def _fetch_failed(self, message: Message, error: KafkaError) -> None:
         lost_place = error.code() == KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
@@ -161,6 +172,7 @@ class KafkaGroupMember:
         consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_END) for p in partitions])
         consumer.pause(partitions)
         numbers = _numbers(partitions)
+        self._remember_metadata()
         self._owned |= frozenset(numbers)
         if numbers:
             self._listener.assigned(numbers)
@@ -175,6 +187,7 @@ class KafkaGroupMember:
         self, consumer: Consumer, partitions: list[TopicPartition], tell: Callable[[list[int]], None]
     ) -> None:
         numbers = [number for number in _numbers(partitions) if number in self._owned]
+        self._remember_metadata()
         try:
             self._unfetch(numbers)
             if numbers:
@@ -186,6 +199,7 @@ class KafkaGroupMember:
     def _release_all(self) -> None:
         # Before close(): while that runs, librdkafka answers no question about the group, and the last commit asks one.
         owned = sorted(self._owned)
+        self._remember_metadata()
         self._unfetch(owned)
         if owned:
             self._listener.revoked(owned)
@@ -193,7 +207,8 @@ class KafkaGroupMember:
 
     def _unfetch(self, partitions: list[int]) -> None:
         running = [partition for partition in partitions if partition in self._started]
-        self._started.difference_update(running)
+        for partition in running:
+            del self._started[partition]
         if running:
             self._fetcher.incremental_unassign([TopicPartition(self._topic, p) for p in running])
 

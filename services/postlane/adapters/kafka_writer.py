@@ -177,7 +177,7 @@ class KafkaWriter:
         refused = [index for index, error in errors.items() if is_refusal(error)]
         if refused:
             # A batch is refused as a whole; batches are small, so the largest of its records is to blame.
-            index = max(refused, key=lambda index: len(records[index].value or b""))
+            index = max(refused, key=lambda index: _size(records[index]))
             return RecordRefused(index, describe(errors[index]))
         first = errors[min(errors)] if errors else KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001
         where = records[min(errors)].to if errors else None
@@ -277,3 +277,8 @@ def _note_delivery(
         offset = message.offset()
         assert offset is not None
         offsets[index] = offset
+
+
+def _size(record: NewRecord) -> int:
+    headers = sum(len(name) + len(value) for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers

@@ -140,7 +140,8 @@ def _slots_free(lanes: Lanes, count: int, now: float) -> Iterator[Effect]:
             assert mail.content is not None
             yield Attempt(mail.origin, mail.content, mail.attempt + 1, mail.remaining)
         lanes.place(lane, now)
-    yield from _loads(lanes)
+    # A held relay is probed with a slot: where all mail lies in the journal, the probe must be fetched from there.
+    yield from _loads(lanes, count if lanes.hold is not None else LOADS_MAX)
 
 
 def _ends_unsent(lanes: Lanes, lane: Lane, now: float) -> bool:
@@ -159,9 +160,10 @@ def _ends_unsent(lanes: Lanes, lane: Lane, now: float) -> bool:
     return True
 
 
-def _loads(lanes: Lanes) -> Iterator[Effect]:
+def _loads(lanes: Lanes, most: int | None = None) -> Iterator[Effect]:
     unloaded = lanes.queue.unloaded
-    while unloaded and lanes.loading < LOADS_MAX and lanes.hold is None:
+    limit = most if most is not None else LOADS_MAX if lanes.hold is None else 0
+    while unloaded and lanes.loading < limit:
         lane = unloaded.popleft()
         lane.queued = False
         head = lane.mails[0] if lane.mails else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from postlane.core.lane_mail import Recovered
 from postlane.core.pointers import BadPointers, Pointers, decode_pointers
-from postlane.core.status import MailStatus, Origin
+from postlane.core.status import MailState, MailStatus, Origin
 from postlane.core.trail import Done, Put
 
 
@@ -19,6 +19,7 @@ class Plan:
     base: int
     status_from: int
     retry_from: int
+    truncated: bool = False  # offsets from `base` on are used anew: what was said of them is of lost records
     alarms: tuple[str, ...] = ()
 
 
@@ -72,9 +73,10 @@ def _within_bounds(found: Found, offset: int, pointers: Pointers) -> Plan:
         alarms.append(
             f"mail.outbound ends at {found.main_end}, below the committed offset {offset}: records were lost there"
         )
-        base = found.main_low
+        base = found.main_end
     return Plan(
         base=max(base, found.main_low),
+        truncated=offset > found.main_end,
         status_from=max(pointers.status_from, found.status_low),
         retry_from=max(pointers.retry_from, found.retry_low),
         alarms=tuple(alarms),
@@ -121,6 +123,8 @@ class StatusFold:
         """Take the next record. A waiting state proves nothing; another topic's id proves nothing about this one."""
         if status.final and status.topic_id == self._topic_id:
             self.done[status.offset] = offset
+        if status.state is MailState.DUPLICATE:
+            return  # it speaks of a mail that may itself still have to be sent: were it remembered, that one would be dropped, too
         at = status.occurred_at.timestamp()
         if status.request_event_id is not None and at >= self._window_from:
             self.seen.setdefault(status.request_event_id, (Origin(status.topic_id, status.offset), at))
@@ -131,7 +135,9 @@ def conclude(
 ) -> Recovered:
     """The new owner's state; `ends` = (status-p's end, retry-p's end) as read."""
     parked = journal.parked(topic_id)
-    done = {offset: at for offset, at in statuses.done.items() if offset >= plan.base}
+    done = (
+        {} if plan.truncated else {offset: at for offset, at in statuses.done.items() if offset >= plan.base}
+    )
     return Recovered(
         base=plan.base, status_end=ends[0], retry_end=ends[1], done=done, parked=parked, seen=statuses.seen
     )

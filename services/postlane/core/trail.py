@@ -22,7 +22,8 @@ Headers = tuple[tuple[str, bytes], ...]
 
 PREFIX = "x-postlane-"
 TEXT_MAX = 2000  # a reason or reply is for reading; longer ones would let copies outgrow their topic
-REMAINING_BYTES_MAX = 48 * 1024  # copies may be 64 KiB larger than their original (DESIGN.md, Topics)
+DIGITS_MAX = 18  # fits 64 bits; longer ones are not ours and cost time to read
+TIME_MS_MAX = 253_402_300_799_999  # the last millisecond of the year 9999
 
 
 class Kind(StrEnum):
@@ -157,8 +158,8 @@ def decode(headers: Iterable[tuple[str, bytes]]) -> Entry:
             return Put(
                 origin=fields.origin(),
                 attempt=fields.number("attempt"),
-                first_seen_ms=fields.number("first-seen"),
-                due_ms=fields.number("due"),
+                first_seen_ms=fields.time_ms("first-seen"),
+                due_ms=fields.time_ms("due"),
                 remaining=fields.remaining(),
                 held=fields.number("held"),
                 cause=fields.text("cause"),
@@ -172,8 +173,8 @@ def decode(headers: Iterable[tuple[str, bytes]]) -> Entry:
                 origin_topic=fields.text("topic"),
                 partition=fields.number("partition"),
                 attempt=fields.number("attempt"),
-                first_seen_ms=fields.number("first-seen"),
-                died_ms=fields.number("died"),
+                first_seen_ms=fields.time_ms("first-seen"),
+                died_ms=fields.time_ms("died"),
                 remaining=fields.remaining(),
                 cause=fields.text("cause"),
                 reason=fields.text("reason"),
@@ -183,7 +184,7 @@ def decode(headers: Iterable[tuple[str, bytes]]) -> Entry:
             return Resolved(
                 dead_offset=fields.number("resolves"),
                 resolution=fields.resolution(),
-                resolved_at_ms=fields.number("resolved-at"),
+                resolved_at_ms=fields.time_ms("resolved-at"),
                 reason=fields.text("reason"),
             )
 
@@ -200,8 +201,8 @@ def decode_replay(headers: Iterable[tuple[str, bytes]]) -> tuple[ReplayOf | None
     if value is None:
         return None, None
     partition, _, offset = value.partition(":")
-    if not (partition.isdecimal() and offset.isdecimal()):
-        raise BadTrail(f"header {PREFIX}replay-of: {value!r} is not PARTITION:OFFSET")
+    if not (_is_number(partition) and _is_number(offset)):
+        raise BadTrail(f"header {PREFIX}replay-of: {value[:40]!r} is not PARTITION:OFFSET")
     return ReplayOf(int(partition), int(offset)), fields.remaining()
 
 
@@ -216,14 +217,18 @@ def decode_claim(headers: Iterable[tuple[str, bytes]]) -> BlobRef | None:
     if value is None:
         return None
     sha256, _, size = value.partition(":")
-    if len(sha256) != 64 or not size.isdecimal():
-        raise BadTrail(f"header {PREFIX}value-blob: {value!r} is not SHA256:SIZE")
+    if len(sha256) != 64 or not _is_number(size):
+        raise BadTrail(f"header {PREFIX}value-blob: {value[:80]!r} is not SHA256:SIZE")
     return BlobRef(sha256=sha256, size_bytes=int(size))
 
 
 def without_trail(headers: Iterable[tuple[str, bytes]]) -> Headers:
     """The headers that the producer of the request set itself."""
     return tuple((name, value) for name, value in headers if not name.startswith(PREFIX))
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) <= DIGITS_MAX
 
 
 def _origin_fields(origin: Origin) -> dict[str, str]:
@@ -261,9 +266,17 @@ class _Fields:
 
     def number(self, name: str) -> int:
         value = self.text(name)
-        if not value.isdecimal():
-            raise BadTrail(f"header {PREFIX}{name}: {value!r} is not a number")
+        if not _is_number(value):
+            raise BadTrail(
+                f"header {PREFIX}{name}: {value[:40]!r} is not a number of at most {DIGITS_MAX} digits"
+            )
         return int(value)
+
+    def time_ms(self, name: str) -> int:
+        value = self.number(name)
+        if value > TIME_MS_MAX:
+            raise BadTrail(f"header {PREFIX}{name}: {value} is not a time in milliseconds since 1970")
+        return value
 
     def resolution(self) -> Resolution:
         value = self.text("resolution")
@@ -281,7 +294,7 @@ class _Fields:
             return None
         try:
             addresses = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # whatever somebody else has written there
             addresses = None
         if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
             raise BadTrail(f"header {PREFIX}remaining is not a JSON list of addresses")

@@ -68,7 +68,7 @@ class Ownership:
         """See GroupListener."""
         self._loop.call_soon_threadsafe(self._drop_all, tuple(partitions))
 
-    def fetched(self, batch: list[LogRecord]) -> None:
+    def fetched(self, partition: int, session: int, records: list[LogRecord]) -> None:
         """See GroupListener; cursors are read at take-over, nothing is ever started."""
 
     def stumbled(self, error: str, fatal: bool) -> None:

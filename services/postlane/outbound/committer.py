@@ -10,7 +10,7 @@ import structlog
 from postlane.core.lane_mail import Aborted, CommitBatch, Committed, CutDue, Staged, WriteBatch
 from postlane.core.pointers import encode_pointers
 from postlane.core.status import Origin
-from postlane.outbound.records import Claims
+from postlane.outbound.records import Claims, Cut
 from postlane.ports import (
     BlobStoreError,
     CommitPoint,
@@ -47,7 +47,7 @@ class Committer:
         self._owner = owner
         self._finishing = asyncio.Event()
         self._claims: Claims = {}
-        self._slim: set[Origin] = set()
+        self._cuts: dict[Origin, Cut] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"writer-{parts.partition}")
         self._task = asyncio.create_task(self._run())
 
@@ -122,7 +122,9 @@ class Committer:
     async def _write(self, batch: WriteBatch) -> None:
         loop, writer = asyncio.get_running_loop(), self._parts.writer
         while True:
-            staged = self._parts.records.records(batch, self._claims, frozenset(self._slim))
+            staged = await loop.run_in_executor(
+                self._thread, self._parts.records.records, batch, dict(self._claims), dict(self._cuts)
+            )
             try:
                 offsets = await loop.run_in_executor(self._thread, writer.stage, staged.records)
                 break
@@ -137,22 +139,27 @@ class Committer:
         self._forget_ended()
 
     async def _make_smaller(self, batch: WriteBatch, origin: Origin, error: RecordRefused) -> None:
-        """One record is too large for the broker: its bytes go to the blob store, its status drops what is long."""
-        if origin in self._slim:
+        """A record is too large for the broker: its bytes go to the blob store, then more and more is left out."""
+        cut = self._cuts.get(origin, Cut.NOTHING)
+        if cut is Cut.KEY:
             raise TransactionAborted(
-                f"offset {origin.offset} is refused even without its bytes: {error.reason}"
+                f"offset {origin.offset} is refused however small: {error.reason}"
             ) from error
+        self._cuts[origin] = cut = Cut(cut + 1)
         log.warning(
-            "record_refused", partition=self._parts.partition, offset=origin.offset, reason=error.reason
+            "record_refused",
+            partition=self._parts.partition,
+            offset=origin.offset,
+            reason=error.reason,
+            left_out=cut.name.lower(),
         )
-        self._slim.add(origin)
         contents = [copy.content for copy in batch.puts if copy.put.origin == origin]
         contents += [copy.content for copy in batch.dead if copy.dead.origin == origin]
         for content in contents[:1]:
-            if content.value:
+            if content.value and origin not in self._claims:
                 self._claims[origin] = await self._parts.blobs.put(content.value)
 
     def _forget_ended(self) -> None:
         unfinished = self._owner.lanes.mails
-        self._slim = {origin for origin in self._slim if origin in unfinished}
+        self._cuts = {origin: cut for origin, cut in self._cuts.items() if origin in unfinished}
         self._claims = {origin: ref for origin, ref in self._claims.items() if origin in unfinished}

@@ -1,25 +1,53 @@
 """Records of the main topic and of the journal as the lanes want them: decoded, checked, or stillborn with a reason."""
 
+from collections.abc import Sequence
+
+import structlog
+
 from postlane.adapters.avro_codec import Codec, Undecodable
+from postlane.core.addresses import wire_address
 from postlane.core.lane_mail import Arrival, Content, Stillborn
+from postlane.core.mime_build import recipients_of
 from postlane.core.request import MailRequested
 from postlane.core.request_rules import check_request
 from postlane.core.status import MailState
 from postlane.core.trail import BadTrail, Headers, decode_replay, without_trail
-from postlane.ports import LogRecord
+from postlane.ports import LogRecord, LogUnavailable
+
+log = structlog.get_logger(__name__)
 
 
 class Intake:
-    """What is not worth an attempt is said here, so that the lanes can end it in its turn."""
+    """What is not worth an attempt is said here, so that the lanes can end it in its turn.
 
-    def __init__(self, codec: Codec) -> None:
+    `blocks` = reading may ask a schema registry, and so belongs in a thread.
+    """
+
+    def __init__(self, codec: Codec, *, blocks: bool = False) -> None:
         self._codec = codec
+        self.blocks = blocks
 
-    def arrival(self, record: LogRecord) -> Arrival:
-        """A record of the main topic."""
+    def arrivals(self, records: Sequence[LogRecord]) -> tuple[Arrival, ...]:
+        """Records of the main topic. Raises LogUnavailable where a schema registry is needed and away."""
+        return tuple(map(self._arrival_of_any, records))
+
+    def _arrival_of_any(self, record: LogRecord) -> Arrival:
+        try:
+            return self._arrival(record)
+        except LogUnavailable:
+            raise
+        except Exception as error:  # no record may stand in the way of its neighbours, whatever is in it
+            log.exception("record_unreadable", partition=record.at.partition, offset=record.offset)
+            bare = Content(value=record.value, headers=without_trail(record.headers))
+            content = _stillborn(bare, "unreadable", f"it cannot be read: {type(error).__name__}")
+            return Arrival(offset=record.offset, key=record.key, content=content)
+
+    def _arrival(self, record: LogRecord) -> Arrival:
         content = self.content(record.key, record.value, record.headers)
         try:
             replay, remaining = decode_replay(record.headers)
+            if remaining is not None and content.request is not None and content.stillborn is None:
+                remaining = _known(remaining, content.request)
         except BadTrail as error:
             content = _stillborn(content, "bad_replay_header", str(error))
             replay, remaining = None, None
@@ -55,6 +83,17 @@ class Intake:
                 stillborn=Stillborn(MailState.FAILED, "bad_request", "; ".join(faults), dead=True),
             )
         return Content(value=value, headers=bare.headers, request=request)
+
+
+def _known(remaining: tuple[str, ...], request: MailRequested) -> tuple[str, ...]:
+    """The recipients that a replay names, spelled as the envelope spells them. Raises BadTrail where it names a stranger."""
+    spelled = {address.casefold(): address for address in recipients_of(request)}
+    known = tuple(spelled.get((wire_address(address) or address).casefold(), "") for address in remaining)
+    if not known or not all(known):
+        raise BadTrail(
+            f"header x-postlane-remaining names nobody, or somebody whom the request does not: {remaining[:5]}"
+        )
+    return known
 
 
 def _stillborn(content: Content, cause: str, reason: str) -> Content:

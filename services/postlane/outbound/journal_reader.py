@@ -18,8 +18,6 @@ from postlane.ports import (
     TopicPartition,
 )
 
-AGAIN_SECONDS = 2.0
-
 log = structlog.get_logger(__name__)
 
 
@@ -32,18 +30,25 @@ class JournalReader:
         self._intake = intake
         self._blobs = blobs
 
-    async def load(self, partition: int, loads: Sequence[Load]) -> list[Loaded]:
-        """The contents of these puts; waits while Kafka is away. None stands for a record that is gone."""
+    async def load(self, partition: int, loads: Sequence[Load]) -> tuple[list[Loaded], list[Load]]:
+        """The contents of these puts (None = the record is gone), and the loads to ask for again a little later."""
         at = TopicPartition(self._topic, partition)
         offsets = sorted(load.retry_offset for load in loads)
-        while True:
+        try:
+            records = await asyncio.to_thread(self._log.fetch_at, at, offsets)
+        except LogUnavailable as error:
+            log.warning("journal_unavailable", partition=partition, reason=str(error))
+            return [], list(loads)
+        found = {record.offset: record for record in records}
+        loaded: list[Loaded] = []
+        unready: list[Load] = []
+        for load in loads:
             try:
-                records = await asyncio.to_thread(self._log.fetch_at, at, offsets)
-                found = {record.offset: record for record in records}
-                return [await self._loaded(load, found.get(load.retry_offset)) for load in loads]
+                loaded.append(await self._loaded(load, found.get(load.retry_offset)))
             except (LogUnavailable, BlobStoreError) as error:
-                log.warning("journal_unavailable", partition=partition, reason=str(error))
-                await asyncio.sleep(AGAIN_SECONDS)
+                log.warning("parked_mail_unavailable", origin=load.origin.offset, reason=str(error))
+                unready.append(load)
+        return loaded, unready
 
     async def _loaded(self, load: Load, record: LogRecord | None) -> Loaded:
         if record is None:
@@ -57,4 +62,8 @@ class JournalReader:
                 "journal_record_lost", offset=load.retry_offset, origin=load.origin.offset, reason=str(error)
             )
             return Loaded(load.origin, None)
-        return Loaded(load.origin, self._intake.content(record.key, value, record.headers))
+        if self._intake.blocks:
+            content = await asyncio.to_thread(self._intake.content, record.key, value, record.headers)
+        else:
+            content = self._intake.content(record.key, value, record.headers)
+        return Loaded(load.origin, content)

@@ -35,9 +35,9 @@ class Membership:
         """See GroupListener."""
         self._loop.call_soon_threadsafe(self._sender.lost, tuple(partitions))
 
-    def fetched(self, batch: list[LogRecord]) -> None:
+    def fetched(self, partition: int, session: int, records: list[LogRecord]) -> None:
         """See GroupListener."""
-        self._loop.call_soon_threadsafe(self._sender.fetched, batch)
+        self._loop.call_soon_threadsafe(self._sender.fetched, partition, session, records)
 
     def stumbled(self, error: str, fatal: bool) -> None:
         """See GroupListener."""

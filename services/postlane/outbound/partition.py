@@ -71,17 +71,19 @@ class PartitionOwner:
         self.alive = True
         self.starts = True
         self.in_flight: set[Origin] = set()
+        self.attempts: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._loads: list[Load] = []
         self._backlog: list[LogRecord] = []
-        self._stalled = False
+        self._reading = False
+        self._session: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.committer = Committer(parts, self)
 
     def start(self) -> None:
-        """Begin to read the main partition."""
-        self.parts.member.start(self.partition, self.lanes.position)
+        """Read the main partition from where the lanes stand."""
+        self._session = self.parts.member.start(self.partition, self.lanes.position)
 
     def handle(self, event: Event) -> None:
         """Step the lanes and do what they ask for."""
@@ -121,39 +123,54 @@ class PartitionOwner:
         if not self.alive:
             return
         self.alive = False
-        for task in self._tasks:
+        self.parts.member.pause(self.partition)
+        # A late copy must not reach the relay after its successors: what is still in flight is cut off.
+        for task in (*self._tasks, *self.attempts):
             task.cancel()
         self.committer.cut_off()
         self.parts.gauges.forget(self.partition)
 
-    def take_in(self, records: Sequence[LogRecord]) -> None:
-        """Records of the main partition, in order; kept aside while a schema registry that they need is away."""
+    def take_in(self, session: int, records: Sequence[LogRecord]) -> None:
+        """Records of the main partition, in order; those of an older fetch session would leave a hole and are dropped."""
+        if not self.alive or session != self._session:
+            return
         self._backlog.extend(records)
-        if self._backlog and not self._stalled:
-            self._drain_backlog()
-
-    def _drain_backlog(self) -> None:
-        records, self._backlog = self._backlog, []
-        fresh = [record for record in records if record.offset >= self.lanes.position]
-        if not fresh:
+        if self._reading:
+            return
+        if self.parts.intake.blocks:
+            self._reading = True
+            self._spawn(self._read_backlog())
             return
         try:
-            arrivals = tuple(self.parts.intake.arrival(record) for record in fresh)
-        except LogUnavailable as error:
-            log.warning("intake_stalled", partition=self.partition, reason=str(error))
-            self._backlog = fresh
-            self._stalled = True
-            self._spawn(self._retry_intake())
-            return
-        self.handle(Arrived(arrivals, fresh[-1].offset + 1))
+            fresh = self._take_backlog()
+            if fresh:
+                self.handle(Arrived(self.parts.intake.arrivals(fresh), fresh[-1].offset + 1))
+        except Exception:  # what was read is not in the lanes: the new owner reads it again
+            log.exception("intake_fault", partition=self.partition)
+            self.parts.lost(self)
 
-    async def _retry_intake(self) -> None:
-        self.parts.member.pause(self.partition)
-        await asyncio.sleep(INTAKE_AGAIN_SECONDS)
-        self._stalled = False
-        self._drain_backlog()
-        if not self._stalled and not self.lanes.paused:
-            self.parts.member.start(self.partition, self.lanes.position)
+    def _take_backlog(self) -> list[LogRecord]:
+        records, self._backlog = self._backlog, []
+        return [record for record in records if record.offset >= self.lanes.position]
+
+    async def _read_backlog(self) -> None:
+        """Decode in a thread; while the schema registry is away, nothing is passed over and nothing more is fetched."""
+        paused = False
+        while fresh := self._take_backlog():
+            try:
+                arrivals = await asyncio.to_thread(self.parts.intake.arrivals, fresh)
+            except LogUnavailable as error:
+                log.warning("intake_stalled", partition=self.partition, reason=str(error))
+                self._backlog[:0] = fresh
+                if not paused:
+                    self.parts.member.pause(self.partition)
+                    paused = True
+                await asyncio.sleep(INTAKE_AGAIN_SECONDS)
+                continue
+            self.handle(Arrived(arrivals, fresh[-1].offset + 1))
+        self._reading = False
+        if paused and not self.lanes.paused:
+            self.start()
         self.parts.pump()
 
     # Effects
@@ -175,7 +192,7 @@ class PartitionOwner:
             case PauseFetching():
                 self.parts.member.pause(self.partition)
             case ResumeFetching():
-                self.parts.member.start(self.partition, effect.position)
+                self._session = self.parts.member.start(self.partition, effect.position)
             case _:
                 assert_never(effect)
 
@@ -188,9 +205,18 @@ class PartitionOwner:
         await asyncio.sleep(0)  # let one pass of the lanes ask for all it wants, then read once
         while self._loads:
             loads, self._loads = self._loads, []
-            for event in await self.parts.journal.load(self.partition, loads):
+            loaded, unready = await self.parts.journal.load(self.partition, loads)
+            for event in loaded:
                 self.handle(event)
+            if unready:
+                self._spawn(self._load_later(unready))
         self.parts.pump()
+
+    async def _load_later(self, loads: list[Load]) -> None:
+        await asyncio.sleep(INTAKE_AGAIN_SECONDS)
+        self._loads += loads
+        if len(self._loads) == len(loads):
+            await self._load()
 
     def report(self) -> None:
         """Set the gauges of this partition."""

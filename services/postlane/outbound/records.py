@@ -1,19 +1,30 @@
 """A batch of the lanes as Kafka records of partition p, and back: which offset belongs to what."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.core.lane_mail import Content, DeadCopy, KeyedStatus, PutCopy, WriteBatch
 from postlane.core.mail import BlobRef
 from postlane.core.status import Origin
-from postlane.core.trail import encode, encode_claim
+from postlane.core.trail import Headers, encode, encode_claim
 from postlane.outbound.topics import OutboundTopics
 from postlane.ports import NewRecord, TopicPartition
 
 REASON_MAX = 2000  # characters; a relay's words are for reading, and a status must fit its topic
 
 Claims = dict[Origin, BlobRef]
+
+
+class Cut(IntEnum):
+    """How much of a mail's records is left out because the broker refuses them as too large; each step includes those before it."""
+
+    NOTHING = 0
+    VALUE = 1  # the bytes go to the blob store, a status drops recipients and metadata
+    HEADERS = 2  # the producer's own headers
+    KEY = 3  # the key; the origin still says what the record is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +51,43 @@ class RecordWriter:
         self._retry = TopicPartition(topics.retry, partition)
         self._dlq = TopicPartition(topics.dlq, partition)
 
-    def records(self, batch: WriteBatch, claims: Claims, slim: frozenset[Origin]) -> StagedRecords:
-        """Encode a batch. Copies of mails in `claims` name their blob instead of carrying bytes; statuses in `slim` drop what is large."""
-        records = [self._status_record(keyed, slim) for keyed in batch.statuses]
-        records += [self._put_record(copy, claims) for copy in batch.puts]
+    def records(self, batch: WriteBatch, claims: Claims, cuts: Mapping[Origin, Cut]) -> StagedRecords:
+        """Encode a batch. Copies of mails in `claims` name their blob instead of carrying bytes; `cuts` says how small a mail's records must be."""
+        records = [self._status_record(keyed, cuts) for keyed in batch.statuses]
+        records += [self._put_record(copy, claims, cuts) for copy in batch.puts]
         records += [
             NewRecord(to=self._retry, key=key, value=None, headers=encode(done)) for key, done in batch.dones
         ]
-        records += [self._dead_record(copy, claims) for copy in batch.dead]
+        records += [self._dead_record(copy, claims, cuts) for copy in batch.dead]
         origins = [Origin(keyed.status.topic_id, keyed.status.offset) for keyed in batch.statuses]
         origins += [copy.put.origin for copy in batch.puts]
         origins += [done.origin for _, done in batch.dones]
         origins += [copy.dead.origin for copy in batch.dead]
         return StagedRecords(records, origins, len(batch.statuses), len(batch.puts))
 
-    def _status_record(self, keyed: KeyedStatus, slim: frozenset[Origin]) -> NewRecord:
+    def _status_record(self, keyed: KeyedStatus, cuts: Mapping[Origin, Cut]) -> NewRecord:
+        cut = cuts.get(Origin(keyed.status.topic_id, keyed.status.offset), Cut.NOTHING)
         status = replace(keyed.status, reason=keyed.status.reason[:REASON_MAX])
-        if Origin(status.topic_id, status.offset) in slim:
+        if cut >= Cut.VALUE:
             status = replace(status, recipients=(), metadata={})
-        headers = cloud_event_headers(status, self._source)
-        return NewRecord(to=self._status, key=keyed.key, value=self._codec.encode(status), headers=headers)
+        headers = cloud_event_headers(status, self._source) if cut < Cut.HEADERS else ()
+        key = keyed.key if cut < Cut.KEY else None
+        return NewRecord(to=self._status, key=key, value=self._codec.encode(status), headers=headers)
 
-    def _put_record(self, copy: PutCopy, claims: Claims) -> NewRecord:
-        value, headers = _body(copy.content, claims.get(copy.put.origin))
+    def _put_record(self, copy: PutCopy, claims: Claims, cuts: Mapping[Origin, Cut]) -> NewRecord:
+        origin = copy.put.origin
+        value, headers = _body(copy.content, claims.get(origin), cuts.get(origin, Cut.NOTHING))
+        # The journal's key is the lane: without it the ticket's order would be lost, so it stays whatever it costs.
         return NewRecord(to=self._retry, key=copy.key, value=value, headers=headers + encode(copy.put))
 
-    def _dead_record(self, copy: DeadCopy, claims: Claims) -> NewRecord:
-        value, headers = _body(copy.content, claims.get(copy.dead.origin))
-        return NewRecord(to=self._dlq, key=copy.key, value=value, headers=headers + encode(copy.dead))
+    def _dead_record(self, copy: DeadCopy, claims: Claims, cuts: Mapping[Origin, Cut]) -> NewRecord:
+        origin = copy.dead.origin
+        cut = cuts.get(origin, Cut.NOTHING)
+        value, headers = _body(copy.content, claims.get(origin), cut)
+        key = copy.key if cut < Cut.KEY else None
+        return NewRecord(to=self._dlq, key=key, value=value, headers=headers + encode(copy.dead))
 
 
-def _body(content: Content, claim: BlobRef | None) -> tuple[bytes | None, tuple[tuple[str, bytes], ...]]:
-    if claim is None:
-        return content.value, content.headers
-    return None, content.headers + encode_claim(claim)
+def _body(content: Content, claim: BlobRef | None, cut: Cut) -> tuple[bytes | None, Headers]:
+    own = content.headers if cut < Cut.HEADERS else ()
+    return (content.value, own) if claim is None else (None, own + encode_claim(claim))

@@ -56,7 +56,6 @@ class RelayDesk:
         assert request is not None, "the lanes end a mail without a request unsent"
         started = time.monotonic()
         message_id, judgement = await self._attempt(request, attempt.remaining)
-        self._tell_gate(judgement)
         seconds = time.monotonic() - started
         _log_attempt(request, attempt, judgement, relay=self.name, seconds=seconds)
         ended = AttemptEnded(
@@ -91,8 +90,13 @@ class RelayDesk:
                 request, remaining, CAUSE_NOT_BUILT, "the message could not be built; see the sender's log"
             )
         envelope = Envelope(mail.envelope_from, _recipients(mail, remaining))
+        if not envelope.recipients:
+            reason = f"the request does not name {', '.join(remaining or ())}"
+            return mail.message_id, _all_wait(request, remaining, CAUSE_NOT_BUILT, reason)
         transcript = await self._sink.send(envelope, mail.content)
-        return mail.message_id, judge(transcript, envelope.recipients, self._classify)
+        judgement = judge(transcript, envelope.recipients, self._classify)
+        self._tell_gate(judgement)
+        return mail.message_id, judgement
 
     def _tell_gate(self, judgement: Judgement) -> None:
         if isinstance(judgement, RelayHeld):

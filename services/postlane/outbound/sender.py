@@ -34,6 +34,10 @@ from postlane.ports import (
 TICK_SECONDS = 0.1
 REPORT_SECONDS = 2.0
 KAFKA_QUIET_SECONDS = 10.0  # without a complaint of the client for so long, Kafka counts as well
+TAKE_OVER_FAULT_SECONDS = 10.0
+TOPIC_CHECK_SECONDS = (
+    30.0  # a topic that is recreated or grows under us breaks the order: noticed at least this often
+)
 TAKE_OVER_AGAIN_SECONDS = 1.0  # two members that fence each other must not do it in a tight circle
 
 log = structlog.get_logger(__name__)
@@ -72,7 +76,6 @@ class Sender:
         self._owners: dict[int, PartitionOwner] = {}
         self._assigned: set[int] = set()
         self._taking_over: dict[int, asyncio.Task[None]] = {}
-        self._attempts: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._told: Hold | None = None
         self._turn = 0
@@ -101,7 +104,8 @@ class Sender:
         for owner in owners:
             owner.stop_starting()
         await asyncio.gather(*(owner.release(self.parts.drain_seconds) for owner in owners))
-        self._forget(partitions)
+        # Only these: while the drain took its time, a partition may have come back and have a new owner.
+        self._forget([owner.partition for owner in owners if self._owners.get(owner.partition) is owner])
 
     def lost(self, partitions: Sequence[int]) -> None:
         """These belong to somebody else already."""
@@ -110,16 +114,12 @@ class Sender:
         self._stop_taking_over(partitions)
         self._forget(partitions)
 
-    def fetched(self, batch: Sequence[LogRecord]) -> None:
-        """Records of the main topic, in offset order per partition."""
-        by_partition: dict[int, list[LogRecord]] = {}
-        for record in batch:
-            by_partition.setdefault(record.at.partition, []).append(record)
-        for partition, records in by_partition.items():
-            owner = self._owners.get(partition)
-            if owner is not None:
-                owner.take_in(records)
-        self.pump()
+    def fetched(self, partition: int, session: int, records: Sequence[LogRecord]) -> None:
+        """Records of the main topic, in offset order."""
+        owner = self._owners.get(partition)
+        if owner is not None:
+            owner.take_in(session, records)
+            self.pump()
 
     def stumbled(self, error: str, *, fatal: bool) -> None:
         """Kafka is away or refuses us."""
@@ -150,10 +150,20 @@ class Sender:
             except asyncio.CancelledError:
                 asyncio.get_running_loop().run_in_executor(None, writer.close)
                 raise
+            except (
+                Exception
+            ):  # a fault of ours, or a record that nobody foresaw: never give a partition up in silence
+                log.exception("take_over_fault", partition=partition)
+                await asyncio.to_thread(writer.close)
+                await asyncio.sleep(TAKE_OVER_FAULT_SECONDS)
+                continue
             break
         seconds = time.monotonic() - started
         self.parts.gauges.recovered(seconds)
         self._taking_over.pop(partition, None)
+        if self._stopping:
+            await asyncio.to_thread(writer.close)
+            return
         self._own(partition, writer, member, taken)
         log.info(
             "partition_taken_over",
@@ -193,6 +203,8 @@ class Sender:
         self._report_owned()
 
     def _fenced(self, owner: PartitionOwner) -> None:
+        if self._owners.get(owner.partition) is not owner:
+            return
         self._forget([owner.partition])
         if owner.partition in self._assigned:  # still ours as far as the group says: look again
             self._begin_take_over(owner.partition)
@@ -232,12 +244,17 @@ class Sender:
     def _start_attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
         self.parts.desk.in_flight += 1
         task = asyncio.create_task(self._attempt(owner, attempt))
-        self._attempts.add(task)
-        task.add_done_callback(self._attempts.discard)
+        owner.attempts.add(task)
+        task.add_done_callback(owner.attempts.discard)
 
     async def _attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
         try:
             delivery = await self.parts.desk.deliver(attempt)
+        except Exception:  # a fault of ours: the lane must not stay busy for ever
+            log.exception("attempt_fault", partition=owner.partition, offset=attempt.origin.offset)
+            owner.attempt_over(attempt.origin)
+            self._fenced(owner)
+            return
         finally:
             self.parts.desk.in_flight -= 1
         self.parts.gauges.attempt(self.parts.desk.name, delivery.ended.judgement, delivery.seconds)
@@ -268,7 +285,10 @@ class Sender:
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until told to stop. Raises MembershipLost."""
         reported = time.monotonic()
+        watch = asyncio.create_task(self._watch_topic())
         while not stop.is_set():
+            if watch.done():
+                watch.result()
             if self._fatal is not None:
                 raise MembershipLost(self._fatal)
             for owner in list(self._owners.values()):
@@ -278,9 +298,28 @@ class Sender:
                 reported = time.monotonic()
                 self._report()
             await _wait(stop, TICK_SECONDS)
+        watch.cancel()
         self._stopping = True
         for owner in self._owners.values():
             owner.stop_starting()
+
+    async def _watch_topic(self) -> None:
+        """Raises MembershipLost when the main topic is no longer the one that we started on."""
+        event_log, main = self.parts.take_over.event_log, self.parts.topics.main
+        known: tuple[str, int] | None = None
+        while True:
+            try:
+                found = (
+                    await asyncio.to_thread(event_log.topic_id, main),
+                    await asyncio.to_thread(event_log.partition_count, main),
+                )
+            except LogUnavailable as error:
+                log.debug("topic_not_checked", reason=str(error))
+            else:
+                if known is not None and found != known:
+                    raise MembershipLost(f"{main} was recreated or its partitions were changed while we ran")
+                known = found
+            await asyncio.sleep(TOPIC_CHECK_SECONDS)
 
     def _report(self) -> None:
         for owner in self._owners.values():

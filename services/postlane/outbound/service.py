@@ -98,7 +98,7 @@ def _wire(
     topics = OutboundTopics(main=main, retry=retry, status=status, dlq=dlq)
     group = settings.kafka.group("outbound")
     blobs = BlobDirectory(settings.blobs.directory)
-    intake = Intake(codec)
+    intake = Intake(codec, blocks=settings.kafka.schema_registry_url is not None)
     take_over = TakeOver(
         event_log=event_log,
         codec=codec,

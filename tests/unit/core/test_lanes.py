@@ -335,6 +335,14 @@ def test_a_held_relay_counts_no_attempt_and_says_so_once() -> None:
     assert bench.starts() == [0, 1]
 
 
+def test_a_held_relay_is_probed_with_parked_mail_where_there_is_no_other() -> None:
+    bench = Bench(recovered(parked(0, due=NOW - 1), base=1))
+    bench.play(HOLD)
+    assert bench.play(Tick()) == []
+    assert bench.play(SlotsFree(1)) == [Load(Origin("T", 0), 0)]
+    assert bench.play(SlotsFree(1)) == []
+
+
 def test_mail_that_arrives_during_a_hold_is_told() -> None:
     bench = Bench()
     bench.play(HOLD)

@@ -88,8 +88,11 @@ def test_deleted_data_is_an_alarm_and_recovery_goes_on() -> None:
 
 def test_a_main_topic_that_ends_below_the_commit_lost_records() -> None:
     plan = plan_recovery(replace(FOUND, main_end=10))
-    assert plan.base == 0
+    assert plan.base == 10
     assert "records were lost" in plan.alarms[0]
+    fold = StatusFold("T", 0.0)
+    fold.add(0, status("T", 15, MailState.SENT, final=True))
+    assert conclude(plan, JournalFold(), fold, (1, 0), "T").done == {}, "offset 15 is used anew"
 
 
 def test_the_journal_keeps_the_newest_put_without_a_done() -> None:
@@ -139,3 +142,9 @@ def test_a_committed_duplicate_does_not_stand_for_the_mail_that_it_repeats() -> 
     fold.add(0, status("T", 22, MailState.DUPLICATE, final=True, event_id="e"))
     assert fold.seen == {}
     assert fold.done == {22: 0}
+
+
+def test_a_duplicate_does_not_stand_for_its_original() -> None:
+    fold = StatusFold("T", 0.0)
+    fold.add(0, status("T", 22, MailState.DUPLICATE, final=True, event_id="e"))
+    assert fold.seen == {}

@@ -26,7 +26,8 @@ from postlane.core.trail import (
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
-numbers = st.integers(0, 2**62)
+numbers = st.integers(0, 10**18 - 1)
+times = st.integers(0, 253_402_300_799_999)
 origins = st.builds(Origin, st.text("abcXYZ-_09", min_size=1, max_size=22), numbers)
 remaining = st.none() | st.lists(texts, max_size=4).map(tuple)
 entries = st.one_of(
@@ -34,8 +35,8 @@ entries = st.one_of(
         Put,
         origin=origins,
         attempt=numbers,
-        first_seen_ms=numbers,
-        due_ms=numbers,
+        first_seen_ms=times,
+        due_ms=times,
         remaining=remaining,
         held=numbers,
         cause=texts,
@@ -48,8 +49,8 @@ entries = st.one_of(
         origin_topic=texts,
         partition=numbers,
         attempt=numbers,
-        first_seen_ms=numbers,
-        died_ms=numbers,
+        first_seen_ms=times,
+        died_ms=times,
         remaining=remaining,
         cause=texts,
         reason=texts,
@@ -59,7 +60,7 @@ entries = st.one_of(
         Resolved,
         dead_offset=numbers,
         resolution=st.sampled_from(Resolution),
-        resolved_at_ms=numbers,
+        resolved_at_ms=times,
         reason=texts,
     ),
 )
@@ -119,13 +120,13 @@ def test_a_damaged_record_says_which_header(headers: Headers, named: str) -> Non
         decode(headers)
 
 
-@pytest.mark.parametrize("value", [b"1", b"x:1", b"1:x", b":"])
+@pytest.mark.parametrize("value", [b"1", b"x:1", b"1:x", b":", b"0:" + b"1" * 5000, "1:\u0661".encode()])
 def test_a_damaged_replay_header_is_named(value: bytes) -> None:
     with pytest.raises(BadTrail, match="replay-of"):
         decode_replay((("x-postlane-replay-of", value),))
 
 
-@pytest.mark.parametrize("value", [b"{", b"{}", b"[1]"])
+@pytest.mark.parametrize("value", [b"{", b"{}", b"[1]", b"[" * 100_000, b"[" + b"1" * 5000 + b"]"])
 def test_damaged_recipients_are_named(value: bytes) -> None:
     with pytest.raises(BadTrail, match="remaining"):
         decode_replay((("x-postlane-replay-of", b"1:1"), ("x-postlane-remaining", value)))
@@ -134,3 +135,11 @@ def test_damaged_recipients_are_named(value: bytes) -> None:
 def test_a_damaged_claim_is_named() -> None:
     with pytest.raises(BadTrail, match="value-blob"):
         decode_claim((("x-postlane-value-blob", b"zz:1"),))
+
+
+def test_a_time_beyond_the_calendar_is_named() -> None:
+    headers = dict(
+        encode(Resolved(dead_offset=1, resolution=Resolution.DISCARDED, resolved_at_ms=1, reason=""))
+    ) | {"x-postlane-resolved-at": b"100000000000000000"}
+    with pytest.raises(BadTrail, match="resolved-at"):
+        decode(headers.items())
