@@ -2,26 +2,31 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
-from postlane.core.lane_mail import Aborted, CommitBatch, Committed, CutDue, Staged, WriteBatch
+from postlane.core.lane_mail import Aborted, CommitBatch, Committed, CutDue, Event, Staged, WriteBatch
+from postlane.core.lanes import Lanes
 from postlane.core.pointers import encode_pointers
 from postlane.core.status import Origin
-from postlane.outbound.records import Claims, Cut
+from postlane.outbound.gauges import Gauges
+from postlane.outbound.records import Claims, Cut, RecordWriter
 from postlane.ports import (
+    BlobStore,
     BlobStoreError,
     CommitPoint,
     Fenced,
+    GroupMember,
     LogUnavailable,
+    LogWriter,
     RecordRefused,
+    TopicPartition,
     TransactionAborted,
 )
-
-if TYPE_CHECKING:
-    from postlane.outbound.partition import PartitionOwner, PartitionParts
 
 BACK_OFF_SECONDS = (
     0.1,
@@ -34,17 +39,48 @@ BACK_OFF_SECONDS = (
 log = structlog.get_logger(__name__)
 
 
+class LaneKeeper(Protocol):
+    """Whose outcomes are made durable."""
+
+    lanes: Lanes
+
+    def handle(self, event: Event) -> None:
+        """Step the lanes and do what they ask for."""
+
+    def give_up(self) -> None:
+        """The partition is no longer ours, or what is in memory cannot be trusted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitterParts:
+    """What committing one partition needs; `pump` hands out free slots once something is durable."""
+
+    main: TopicPartition
+    writer: LogWriter
+    member: GroupMember
+    records: RecordWriter
+    blobs: BlobStore
+    gauges: Gauges
+    pump: Callable[[], None]
+    interval_seconds: float
+
+    @property
+    def partition(self) -> int:
+        """The partition's number."""
+        return self.main.partition
+
+
 class Committer:
     """The only user of the partition's writer, which blocks and so has a thread of its own.
 
     The lanes put what is to be written into `batch`, and after it is staged what is to be committed into `staged`.
     """
 
-    def __init__(self, parts: "PartitionParts", owner: "PartitionOwner") -> None:
+    def __init__(self, parts: CommitterParts, keeper: LaneKeeper) -> None:
         self.batch: WriteBatch | None = None
         self.staged: CommitBatch | None = None
         self._parts = parts
-        self._owner = owner
+        self._keeper = keeper
         self._finishing = asyncio.Event()
         self._claims: Claims = {}
         self._cuts: dict[Origin, Cut] = {}
@@ -71,20 +107,20 @@ class Committer:
             except Fenced as error:
                 log.warning("partition_fenced", partition=self._parts.partition, reason=str(error))
                 self._parts.gauges.transaction("fenced")
-                self._parts.lost(self._owner)
+                self._keeper.give_up()
                 return
             except Exception:  # a fault of ours: the partition is taken over anew from what Kafka knows
                 log.exception("committer_fault", partition=self._parts.partition)
-                self._parts.lost(self._owner)
+                self._keeper.give_up()
                 return
-            if finishing and not self._owner.lanes.committing.uncommitted:
+            if finishing and not self._keeper.lanes.committing.uncommitted:
                 return
             if not finishing:
                 await self._pause()
 
     async def _pause(self) -> None:
         try:
-            async with asyncio.timeout(self._parts.commit_interval_seconds):
+            async with asyncio.timeout(self._parts.interval_seconds):
                 await self._finishing.wait()
         except TimeoutError:
             return
@@ -97,7 +133,7 @@ class Committer:
             try:
                 await self._write(batch)
             except (TransactionAborted, LogUnavailable, BlobStoreError) as error:
-                self._owner.handle(Aborted())
+                self._keeper.handle(Aborted())
                 self._parts.gauges.transaction("aborted")
                 delay = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
                 log.warning(
@@ -110,13 +146,13 @@ class Committer:
                 await asyncio.sleep(delay)
                 continue
             self._parts.gauges.committed(batch, time.monotonic() - started)
-            self._owner.handle(Committed())
+            self._keeper.handle(Committed())
             self._parts.pump()
             return
 
     def _cut(self) -> WriteBatch | None:
         self.batch = None
-        self._owner.handle(CutDue())
+        self._keeper.handle(CutDue())
         return self.batch
 
     async def _write(self, batch: WriteBatch) -> None:
@@ -131,7 +167,7 @@ class Committer:
             except RecordRefused as error:
                 self._parts.gauges.transaction("refused")
                 await self._make_smaller(batch, staged.origins[error.index], error)
-        self._owner.handle(Staged(*staged.split(offsets)))
+        self._keeper.handle(Staged(*staged.split(offsets)))
         assert self.staged is not None
         point = CommitPoint(self.staged.base, encode_pointers(self.staged.pointers))
         points = ((self._parts.main, point),)
@@ -160,6 +196,6 @@ class Committer:
                 self._claims[origin] = await self._parts.blobs.put(content.value)
 
     def _forget_ended(self) -> None:
-        unfinished = self._owner.lanes.mails
+        unfinished = self._keeper.lanes.mails
         self._cuts = {origin: cut for origin, cut in self._cuts.items() if origin in unfinished}
         self._claims = {origin: ref for origin, ref in self._claims.items() if origin in unfinished}

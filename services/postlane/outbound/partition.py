@@ -23,19 +23,10 @@ from postlane.core.lane_mail import (
 from postlane.core.lane_steps import step
 from postlane.core.lanes import Lanes
 from postlane.core.status import Origin
-from postlane.outbound.committer import Committer
-from postlane.outbound.gauges import Gauges
+from postlane.outbound.committer import Committer, CommitterParts
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
-from postlane.outbound.records import RecordWriter
-from postlane.ports import (
-    BlobStore,
-    GroupMember,
-    LogRecord,
-    LogUnavailable,
-    LogWriter,
-    TopicPartition,
-)
+from postlane.ports import LogRecord, LogUnavailable
 
 INTAKE_AGAIN_SECONDS = 2.0
 
@@ -44,21 +35,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionParts:
-    """What a partition's owner works with; `attempt` starts an SMTP attempt for an owner, `lost` hears of its end by fencing."""
+    """What a partition's owner works with; `attempt` starts an SMTP attempt for an owner, `lost` hears when an owner gives up."""
 
-    partition: int
-    main: TopicPartition
-    writer: LogWriter
-    member: GroupMember
+    committing: CommitterParts
     intake: Intake
-    records: RecordWriter
     journal: JournalReader
-    blobs: BlobStore
-    gauges: Gauges
     attempt: "Callable[[PartitionOwner, Attempt], None]"
     lost: "Callable[[PartitionOwner], None]"
-    pump: Callable[[], None]
-    commit_interval_seconds: float
 
 
 class PartitionOwner:
@@ -67,7 +50,9 @@ class PartitionOwner:
     def __init__(self, parts: PartitionParts, lanes: Lanes) -> None:
         self.parts = parts
         self.lanes = lanes
-        self.partition = parts.partition
+        self.partition = parts.committing.partition
+        self._member = parts.committing.member
+        self._pump = parts.committing.pump
         self.alive = True
         self.starts = True
         self.in_flight: set[Origin] = set()
@@ -79,11 +64,11 @@ class PartitionOwner:
         self._reading = False
         self._session: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.committer = Committer(parts, self)
+        self.committer = Committer(parts.committing, self)
 
     def start(self) -> None:
         """Read the main partition from where the lanes stand."""
-        self._session = self.parts.member.start(self.partition, self.lanes.position)
+        self._session = self._member.start(self.partition, self.lanes.position)
 
     def handle(self, event: Event) -> None:
         """Step the lanes and do what they ask for."""
@@ -94,7 +79,11 @@ class PartitionOwner:
                 self._execute(effect)
         except Exception:  # a fault of ours: what is in memory cannot be trusted, what is in Kafka can
             log.exception("lanes_fault", partition=self.partition)
-            self.parts.lost(self)
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Fenced, or a fault of ours: what is in memory cannot be trusted, what is in Kafka can."""
+        self.parts.lost(self)
 
     def stop_starting(self) -> None:
         """Start no more attempts; those in flight go on."""
@@ -123,12 +112,12 @@ class PartitionOwner:
         if not self.alive:
             return
         self.alive = False
-        self.parts.member.pause(self.partition)
+        self._member.pause(self.partition)
         # A late copy must not reach the relay after its successors: what is still in flight is cut off.
         for task in (*self._tasks, *self.attempts):
             task.cancel()
         self.committer.cut_off()
-        self.parts.gauges.forget(self.partition)
+        self.parts.committing.gauges.forget(self.partition)
 
     def take_in(self, session: int, records: Sequence[LogRecord]) -> None:
         """Records of the main partition, in order; those of an older fetch session would leave a hole and are dropped."""
@@ -147,7 +136,7 @@ class PartitionOwner:
                 self.handle(Arrived(self.parts.intake.arrivals(fresh), fresh[-1].offset + 1))
         except Exception:  # what was read is not in the lanes: the new owner reads it again
             log.exception("intake_fault", partition=self.partition)
-            self.parts.lost(self)
+            self.give_up()
 
     def _take_backlog(self) -> list[LogRecord]:
         records, self._backlog = self._backlog, []
@@ -163,7 +152,7 @@ class PartitionOwner:
                 log.warning("intake_stalled", partition=self.partition, reason=str(error))
                 self._backlog[:0] = fresh
                 if not paused:
-                    self.parts.member.pause(self.partition)
+                    self._member.pause(self.partition)
                     paused = True
                 await asyncio.sleep(INTAKE_AGAIN_SECONDS)
                 continue
@@ -171,7 +160,7 @@ class PartitionOwner:
         self._reading = False
         if paused and not self.lanes.paused:
             self.start()
-        self.parts.pump()
+        self._pump()
 
     # Effects
 
@@ -190,9 +179,9 @@ class PartitionOwner:
             case CommitBatch():
                 self.committer.staged = effect
             case PauseFetching():
-                self.parts.member.pause(self.partition)
+                self._member.pause(self.partition)
             case ResumeFetching():
-                self._session = self.parts.member.start(self.partition, effect.position)
+                self._session = self._member.start(self.partition, effect.position)
             case _:
                 assert_never(effect)
 
@@ -210,7 +199,7 @@ class PartitionOwner:
                 self.handle(event)
             if unready:
                 self._spawn(self._load_later(unready))
-        self.parts.pump()
+        self._pump()
 
     async def _load_later(self, loads: list[Load]) -> None:
         await asyncio.sleep(INTAKE_AGAIN_SECONDS)
@@ -221,4 +210,4 @@ class PartitionOwner:
     def report(self) -> None:
         """Set the gauges of this partition."""
         states = Counter("parked" if mail.parked else "memory" for mail in self.lanes.mails.values())
-        self.parts.gauges.partition(self.partition, self.lanes, states, len(self.in_flight))
+        self.parts.committing.gauges.partition(self.partition, self.lanes, states, len(self.in_flight))

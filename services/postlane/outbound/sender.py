@@ -13,6 +13,7 @@ from postlane.core.lane_mail import Attempt, RelayHolds, RelayOpens, SlotsFree, 
 from postlane.core.lanes import Lanes, LanesPolicy
 from postlane.core.relay_gate import Hold
 from postlane.core.scribe import Scribe
+from postlane.outbound.committer import CommitterParts
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
@@ -38,7 +39,10 @@ TAKE_OVER_FAULT_SECONDS = 10.0
 TOPIC_CHECK_SECONDS = (
     30.0  # a topic that is recreated or grows under us breaks the order: noticed at least this often
 )
-TAKE_OVER_AGAIN_SECONDS = 1.0  # two members that fence each other must not do it in a tight circle
+TAKE_OVER_AGAIN_SECONDS = 1.0
+# A member that was stopped or cut off for long is fenced by its successor before it hears that the group has put it out. Were it to
+# take the partition back at once, it would fence its successor for nothing: the group takes no commit of a member that is out.
+FENCED_PAUSE_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -131,22 +135,22 @@ class Sender:
 
     # Taking over
 
-    def _begin_take_over(self, partition: int) -> None:
+    def _begin_take_over(self, partition: int, pause_seconds: float = 0.0) -> None:
         if partition not in self._taking_over and partition not in self._owners and not self._stopping:
-            self._taking_over[partition] = asyncio.create_task(self._take_over(partition))
+            self._taking_over[partition] = asyncio.create_task(self._take_over(partition, pause_seconds))
 
-    async def _take_over(self, partition: int) -> None:
+    async def _take_over(self, partition: int, pause_seconds: float) -> None:
         member = await self._member
         while True:
+            await asyncio.sleep(pause_seconds)
             writer = self.parts.writer(partition)
             started = time.monotonic()
             try:
                 taken = await asyncio.to_thread(self.parts.take_over.run, writer, partition)
             except (Fenced, LogUnavailable) as error:
                 log.warning("take_over_failed", partition=partition, reason=str(error))
-                await asyncio.to_thread(writer.close)
-                await asyncio.sleep(TAKE_OVER_AGAIN_SECONDS * (1 + random.random()))  # noqa: S311 - spreads
-                continue
+                pause = FENCED_PAUSE_SECONDS if isinstance(error, Fenced) else TAKE_OVER_AGAIN_SECONDS
+                pause_seconds = pause * (1 + random.random())  # noqa: S311 - spreads
             except asyncio.CancelledError:
                 asyncio.get_running_loop().run_in_executor(None, writer.close)
                 raise
@@ -154,10 +158,10 @@ class Sender:
                 Exception
             ):  # a fault of ours, or a record that nobody foresaw: never give a partition up in silence
                 log.exception("take_over_fault", partition=partition)
-                await asyncio.to_thread(writer.close)
-                await asyncio.sleep(TAKE_OVER_FAULT_SECONDS)
-                continue
-            break
+                pause_seconds = TAKE_OVER_FAULT_SECONDS
+            else:
+                break
+            await asyncio.to_thread(writer.close)
         seconds = time.monotonic() - started
         self.parts.gauges.recovered(seconds)
         self._taking_over.pop(partition, None)
@@ -180,20 +184,22 @@ class Sender:
         scribe = Scribe(
             topic=topics.main, topic_id=taken.topic_id, partition=partition, instance=self.parts.instance
         )
-        parts = PartitionParts(
-            partition=partition,
+        committing = CommitterParts(
             main=TopicPartition(topics.main, partition),
             writer=writer,
             member=member,
-            intake=self.parts.intake,
             records=self.parts.records(partition),
-            journal=self.parts.journal,
             blobs=self.parts.blobs,
             gauges=self.parts.gauges,
+            pump=self.pump,
+            interval_seconds=self.parts.commit_interval_seconds,
+        )
+        parts = PartitionParts(
+            committing=committing,
+            intake=self.parts.intake,
+            journal=self.parts.journal,
             attempt=self._start_attempt,
             lost=self._fenced,
-            pump=self.pump,
-            commit_interval_seconds=self.parts.commit_interval_seconds,
         )
         owner = PartitionOwner(parts, Lanes(self.parts.policy, scribe, taken.recovered, time.time()))
         self._owners[partition] = owner
@@ -206,8 +212,8 @@ class Sender:
         if self._owners.get(owner.partition) is not owner:
             return
         self._forget([owner.partition])
-        if owner.partition in self._assigned:  # still ours as far as the group says: look again
-            self._begin_take_over(owner.partition)
+        if owner.partition in self._assigned:  # still ours as far as we have heard
+            self._begin_take_over(owner.partition, FENCED_PAUSE_SECONDS)
 
     def _stop_taking_over(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
