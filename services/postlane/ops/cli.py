@@ -113,4 +113,10 @@ app.add_typer(config_commands.app, name="config")
 
 def main() -> NoReturn:
     """The console script."""
+    try:
+        for argument in sys.argv[1:]:
+            argument.encode()
+    except UnicodeEncodeError:
+        say("postlane: an argument is not valid UTF-8; ticket ids, addresses and texts are UTF-8")
+        sys.exit(Exit.USAGE)
     sys.exit(app(prog_name="postlane"))

@@ -22,6 +22,8 @@ from postlane.ops.session import Session, session_of
 from postlane.ops.topic_names import DLQ, KINDS, OUTBOUND
 from postlane.ports import BlobMissing, BlobStoreError, LogWriter
 
+PLACE_DIGITS_MAX = 25  # a partition and a 64-bit offset
+
 app = typer.Typer(help="Dead mail: see it, send it again, or close it.", no_args_is_help=True)
 
 Tickets = Annotated[
@@ -181,7 +183,10 @@ def _selection(
 
 def _place(text: str) -> Place:
     partition, _, offset = text.partition(":")
-    if not (partition.isdecimal() and offset.isdecimal()):
+    digits = partition + offset
+    if not (
+        partition and offset and digits.isascii() and digits.isdecimal() and len(digits) <= PLACE_DIGITS_MAX
+    ):
         raise CommandFailed(f"{text!r} is not PARTITION:OFFSET, such as 3:17", Exit.USAGE)
     return Place(int(partition), int(offset))
 
