@@ -104,9 +104,11 @@ class MailSourceContract:
         first, second = await source.list_since(0, 10)
         await source.delete([first.uid])
         contents = await source.fetch([first.uid, second.uid, second.uid + 1000])
+        part = await source.fetch_part(first.uid, 0, 1000)
         left = await source.list_since(0, 10)
         await source.close()
         assert list(contents) == [second.uid]
+        assert part == b""
         assert [one.uid for one in left] == [second.uid]
 
     async def test_many_mails_are_fetched_flagged_and_moved_at_once(self, postbox: Postbox) -> None:

@@ -37,6 +37,8 @@ class MemoryMailServer:
         self.folders: dict[str, Folder] = {}
         self.fail_next: dict[str, deque[MailSourceError]] = {}
         self.poison_uids: set[int] = set()  # fetching them breaks the session
+        self.hollow_uids: set[int] = set()  # fetching them gives nothing, without an error
+        self.hollow_calls: set[tuple[str, int]] = set()  # so does the n-th call (from 1) of that name
         self.sessions = 0
         self.withholds_until_session = 0  # up to this session it lists mail but hands none out
         self.calls: list[str] = []
@@ -117,19 +119,17 @@ class MemoryMailbox:
         place = self._selected("fetch")
         if self._server.poison_uids & set(uids):
             raise self._broken("connection lost during UID FETCH")
-        return {uid: place.mails[uid].raw for uid in uids if uid in place.mails}
+        return {uid: self._content("fetch", place, uid) for uid in uids if uid in place.mails}
 
     async def fetch_part(self, uid: int, start: int, size: int) -> bytes:
         """See ports.MailSource.fetch_part."""
         place = self._selected("fetch_part")
-        return place.mails[uid].raw[start : start + size] if uid in place.mails else b""
+        return self._content("fetch_part", place, uid)[start : start + size]
 
     async def fetch_header(self, uid: int) -> bytes:
         """See ports.MailSource.fetch_header."""
         place = self._selected("fetch_header")
-        if uid not in place.mails:
-            return b""
-        head, blank, _ = place.mails[uid].raw.partition(b"\r\n\r\n")
+        head, blank, _ = self._content("fetch_header", place, uid).partition(b"\r\n\r\n")
         return head + blank
 
     async def flag(self, uids: Sequence[int], flag: str) -> None:
@@ -165,6 +165,11 @@ class MemoryMailbox:
     async def close(self) -> None:
         """See ports.MailSource.close."""
         self._folder = None
+
+    def _content(self, call: str, place: Folder, uid: int) -> bytes:
+        server = self._server
+        is_hollow = uid in server.hollow_uids or (call, server.calls.count(call)) in server.hollow_calls
+        return b"" if is_hollow or uid not in place.mails else place.mails[uid].raw
 
     def _called(self, call: str) -> None:
         self._server.calls.append(call)

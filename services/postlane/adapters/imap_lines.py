@@ -33,7 +33,7 @@ Line = bytes | bytearray
 
 @dataclass(frozen=True, slots=True)
 class FetchedItem:
-    """One FETCH response: what of it was asked for. `content` is None where no body section came."""
+    """One FETCH response: what of it was asked for. `content` is None where no body section came, or NIL for one."""
 
     uid: int
     size_bytes: int | None
@@ -75,8 +75,9 @@ def _content(group: list[Line], text: bytes) -> bytes | None:
     found = _BODY.search(text)
     if found is None or found[1] is None:
         return None
-    # Small or empty sections may come as a quoted string or as NIL (RFC 3501 section 4.3, nstring).
-    return b"" if found[1].upper() == b"NIL" else _QUOTED_PAIR.sub(rb"\1", found[1][1:-1])
+    # Small sections may come as a quoted string; NIL says that there is no content, not that it is empty
+    # (RFC 3501 section 4.5), and some servers say so of mail that they cannot reach at the moment.
+    return None if found[1].upper() == b"NIL" else _QUOTED_PAIR.sub(rb"\1", found[1][1:-1])
 
 
 def _received_at(text: bytes) -> datetime | None:

@@ -51,7 +51,7 @@ class ImapSource:
             if not self._backlog:
                 return []
             wanted = self._backlog[: -min(limit, UIDS_PER_COMMAND_MAX) - 1 : -1]
-            items = {item.uid: item for item in await self._fetch(wanted, "(UID RFC822.SIZE INTERNALDATE)")}
+            items = await self._describe(wanted)
             # A mail whose size or time cannot be read is a mail all the same.
             listed = [
                 ListedMail(
@@ -138,6 +138,23 @@ class ImapSource:
             found = [one for one in await self._search(f"UID {uid + 1}:*") if one > uid]
             self._backlog = found[::-1]
         self._backlog_after = uid
+
+    async def _describe(self, uids: Sequence[int]) -> dict[int, FetchedItem]:
+        """Size and time of the mails that are still there. A mail that FETCH leaves out is gone only if SEARCH says so too.
+
+        Else nobody would ever take it, because the next listing begins above it.
+        """
+        described: dict[int, FetchedItem] = {}
+        missing = uids
+        for _ in range(2):
+            items = await self._fetch(missing, "(UID RFC822.SIZE INTERNALDATE)")
+            # Flags that others change meanwhile come as items of their own, without a size.
+            described |= {item.uid: item for item in items if item.size_bytes is not None}
+            missing = [uid for uid in uids if uid not in described]
+        if missing:
+            there = set(await self._search(f"UID {uid_set(missing)}"))
+            described |= {uid: FetchedItem(uid, None, None, None) for uid in missing if uid in there}
+        return described
 
     async def _search(self, criteria: str) -> list[int]:
         search = self._session.protocol.search(criteria, charset=None, by_uid=True)

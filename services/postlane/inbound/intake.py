@@ -1,7 +1,9 @@
 """From mails in a folder to records for Kafka: raw into the blob store, read in a parser process, large parts stored, encoded."""
 
 import asyncio
+import contextlib
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +31,7 @@ from postlane.ports import BlobStore, BlobStoreError, MailSource, NewRecord
 
 SOURCE = "/postlane/inbound"
 PART_BYTES = 1024 * 1024  # oversize mail is fetched in such pieces
+PROBE_BYTES = 4096  # one block of most file systems, so that none keeps it beside its metadata for free
 MAILS_AT_ONCE = 8  # blobs being synced and mails being read side by side
 
 
@@ -43,6 +46,14 @@ class MailFailed(Exception):
         self.permanent = permanent
         self.raw: bytes | None = None
         self.ref: BlobRef | None = None
+
+
+class _CutShort(Exception):
+    """An oversize mail's parts ended before its listed size; nothing of it was stored."""
+
+
+class _Rehearsed(Exception):
+    """Ends a stream that is not meant to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +101,7 @@ class Intake:
 
     async def prepare(self, batch: Batch, source: MailSource, watch: MailboxWatch) -> list[Prepared]:
         """One entry per listed mail, in UID order. Raises MailSourceError, MailFailed, LogUnavailable."""
-        raws = await source.fetch([mail.uid for mail in batch.whole]) if batch.whole else {}
+        raws = await self._fetched(batch, source)
         watch.fetched(sum(len(raw) for raw in raws.values()))
         await self._refuse_withheld(batch, raws, source)
         tasks = [
@@ -120,20 +131,32 @@ class Intake:
             headers=cloud_event_headers(cursor, SOURCE),
         )
 
-    async def store_works(self) -> bool:
-        """Whether the blob store takes anything at all, so that a failure is one mail's own."""
+    async def store_works(self, size_bytes: int = 0) -> bool:
+        """Whether the blob store takes anything at all and has room for that much, so that a failure is one mail's own."""
         try:
-            await self._blobs.put(b"postlane probe")
+            with contextlib.suppress(_Rehearsed):
+                await self._blobs.put_stream(_rehearsal(size_bytes))
+            # Random, because a blob that is there already is not written again.
+            await self._blobs.put(os.urandom(PROBE_BYTES))
         except BlobStoreError:
             return False
         return True
+
+    async def _fetched(self, batch: Batch, source: MailSource) -> dict[int, bytes]:
+        """What the server hands out; nothing at all for a mail that has a size is no content."""
+        if not batch.whole:
+            return {}
+        raws = await source.fetch([mail.uid for mail in batch.whole])
+        empty = {mail.uid for mail in batch.whole if mail.size_bytes == 0}
+        return {uid: raw for uid, raw in raws.items() if raw or uid in empty}
 
     async def _refuse_withheld(self, batch: Batch, raws: Mapping[int, bytes], source: MailSource) -> None:
         """What is listed again but was not handed out is not gone: skipping it would lose it. Raises MailFailed."""
         missing = [mail.uid for mail in batch.whole if mail.uid not in raws]
         if not missing:
             return
-        listed = await source.list_since(missing[0] - 1, len(batch.whole))
+        # Oversize mails may lie between the missing ones.
+        listed = await source.list_since(missing[0] - 1, len(batch.whole) + len(batch.oversize))
         withheld = sorted({mail.uid for mail in listed} & set(missing))
         if withheld:
             raise MailFailed(withheld[0], "fetch", "the server lists this mail but does not hand it out")
@@ -162,17 +185,27 @@ class Intake:
     ) -> Prepared:
         """The header alone becomes the event; the raw mail goes to the blob store without ever being whole in memory."""
         try:
-            ref = await self._blobs.put_stream(_parts(source, mail.uid, watch))
+            ref = await self._blobs.put_stream(_parts(source, mail, watch))
         except BlobStoreError as error:
             raise MailFailed(mail.uid, "blob-store", str(error)) from None
-        if ref.size_bytes == 0 or (batch.is_repeat and batch.is_repeat(mail.uid, ref.sha256)):
+        except _CutShort as cut:
+            return await self._gone(mail, source, str(cut))
+        if batch.is_repeat and batch.is_repeat(mail.uid, ref.sha256):
             return Prepared(mail.uid, Ending.SKIPPED)
         head = await source.fetch_part(mail.uid, 0, HEADER_BLOCK_MAX)
+        if len(head) < min(HEADER_BLOCK_MAX, ref.size_bytes):
+            return await self._gone(mail, source, f"{len(head)} bytes of its header")
         reading = await self._parsers.read_headers(
             head, f"the mail has {ref.size_bytes} bytes; only its headers were read"
         )
         watch.parsed(reading.mail.parse_status, 0.0)
         return await self._encoded(self._event(batch.place(mail), ref, reading, ()))
+
+    async def _gone(self, mail: ListedMail, source: MailSource, handed_out: str) -> Prepared:
+        """Skip a mail that somebody removed while it was fetched. Raises MailFailed where the server still lists it."""
+        if any(one.uid == mail.uid for one in await source.list_since(mail.uid - 1, 1)):
+            raise MailFailed(mail.uid, "fetch", f"the server lists this mail but hands out only {handed_out}")
+        return Prepared(mail.uid, Ending.SKIPPED)
 
     async def _stored(self, uid: int, content: bytes) -> BlobRef:
         try:
@@ -207,9 +240,18 @@ class Intake:
         return Prepared(event.uid, Ending.PRODUCED, event, record)
 
 
-async def _parts(source: MailSource, uid: int, watch: MailboxWatch) -> AsyncIterator[bytes]:
+async def _parts(source: MailSource, mail: ListedMail, watch: MailboxWatch) -> AsyncIterator[bytes]:
     at = 0
-    while part := await source.fetch_part(uid, at, PART_BYTES):
+    while part := await source.fetch_part(mail.uid, at, PART_BYTES):
         watch.fetched(len(part))
         at += len(part)
         yield part
+    if at < mail.size_bytes:  # an empty part is the end, or a server that cannot reach the rest at the moment
+        raise _CutShort(f"{at} of {mail.size_bytes} bytes")
+
+
+async def _rehearsal(size_bytes: int) -> AsyncIterator[bytes]:
+    """So many bytes, then a break: the store has found room for them and keeps nothing."""
+    for at in range(0, size_bytes, PART_BYTES):
+        yield os.urandom(min(PART_BYTES, size_bytes - at))
+    raise _Rehearsed

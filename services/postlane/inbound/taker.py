@@ -157,12 +157,13 @@ class Taker:
     async def _works_otherwise(self, source: MailSource, listed: Sequence[ListedMail]) -> bool:
         """Whether the trouble is this mail's own, not the blob store's or the mail server's. Raises MailSourceError."""
         if self._failure.cause == "blob-store":
-            return await self._parts.intake.store_works()
-        if len(listed) > 1:
-            await source.fetch_part(listed[1].uid, 0, 1024)
-        else:
-            await source.fetch_header(listed[0].uid)
-        return True
+            return await self._parts.intake.store_works(listed[0].size_bytes)
+        if len(listed) == 1:
+            return bool(await source.fetch_header(listed[0].uid))
+        for other in listed[1:]:  # a server may answer and hand nothing out
+            if await source.fetch_part(other.uid, 0, 1024):
+                return True
+        return False
 
     async def _quarantine(self, progress: Progress, uid: int) -> Progress:
         parts, failure, suspect = self._parts, self._failure, self._suspect

@@ -54,7 +54,7 @@ AT = datetime(2026, 11, 21, 9, tzinfo=UTC)
         ([b'1 FETCH (UID 5 BODY[] "quo\\"ted UID 9")'], [FetchedItem(5, None, None, b'quo"ted UID 9')]),
         ([b'1 FETCH (BODY[] "UID 9" UID 5)'], [FetchedItem(5, None, None, b"UID 9")]),
         ([b'1 FETCH (UID 5 BODY[] "")'], [FetchedItem(5, None, None, b"")]),
-        ([b"1 FETCH (UID 5 BODY[] NIL)"], [FetchedItem(5, None, None, b"")]),
+        ([b"1 FETCH (UID 5 BODY[] NIL)"], [FetchedItem(5, None, None, None)]),
         ([b"1 FETCH (UID 5 BODY[HEADER] {0}", bytearray(b""), b")"], [FetchedItem(5, None, None, b"")]),
         ([b"3 FETCH (FLAGS (\\Seen))", b"1 FETCH (UID 5 RFC822.SIZE 1)"], [FetchedItem(5, 1, None, None)]),
         ([b'1 FETCH (UID 5 INTERNALDATE "99-Foo-2026 10:00:00 +0100")'], [FetchedItem(5, None, None, None)]),

@@ -177,11 +177,48 @@ async def test_a_folder_that_is_missing_is_created_before_moving(server: Scripte
     assert server.commands[-3:] == ['UID MOVE 1 "Done"', 'CREATE "Done"', 'UID MOVE 1 "Done"']
 
 
-async def test_a_mail_that_is_a_quoted_string_or_nothing_is_read(server: ScriptedImap) -> None:
+async def test_a_mail_that_is_a_quoted_string_is_read_and_one_that_is_nil_is_not_there(
+    server: ScriptedImap,
+) -> None:
     server.rules["FETCH"] = lambda tag, _: (
         b'* 1 FETCH (UID 1 BODY[] "Subject: x")\r\n* 2 FETCH (UID 2 BODY[] NIL)\r\n' + ok(tag)
     )
-    assert await (await opened(server)).fetch([1, 2, 3]) == {1: b"Subject: x", 2: b""}
+    mailbox = await opened(server)
+    assert await mailbox.fetch([1, 2, 3]) == {1: b"Subject: x"}
+    assert await mailbox.fetch_part(2, 0, 100) == b""
+
+
+def listing(*uids: int) -> bytes:
+    return b"".join(b"* %d FETCH (UID %d RFC822.SIZE 9)\r\n" % (uid, uid) for uid in uids)
+
+
+@pytest.mark.parametrize(
+    ("answers", "sizes"),
+    [
+        ([listing(1, 3), listing(2)], {1: 9, 2: 9, 3: 9}),
+        ([listing(1, 3), b"* 2 FETCH (UID 2 FLAGS (\\Seen))\r\n"], {1: 9, 2: 0, 3: 9}),
+        ([listing(1, 2, 3) + b"* 2 FETCH (UID 2 FLAGS (\\Seen))\r\n"], {1: 9, 2: 9, 3: 9}),
+        ([b"", b""], {1: 0, 2: 0, 3: 0}),
+    ],
+)
+async def test_a_mail_that_search_names_and_fetch_leaves_out_is_listed(
+    server: ScriptedImap, answers: list[bytes], sizes: dict[int, int]
+) -> None:
+    """The next listing begins above it: nobody would ever take it."""
+    left = iter(answers)
+    server.rules["SEARCH"] = lambda tag, _: b"* SEARCH 1 2 3\r\n" + ok(tag)
+    server.rules["FETCH"] = lambda tag, _: next(left) + ok(tag)
+    listed = await (await opened(server)).list_since(0, 10)
+    assert {one.uid: one.size_bytes for one in listed} == sizes
+
+
+async def test_a_mail_that_search_does_not_name_any_more_is_gone(server: ScriptedImap) -> None:
+    server.rules["UID 2"] = lambda tag, _: b"* SEARCH\r\n" + ok(tag)
+    server.rules["SEARCH"] = lambda tag, _: b"* SEARCH 1 2 3\r\n" + ok(tag)
+    server.rules["FETCH"] = lambda tag, _: listing(1, 3) + ok(tag)
+    listed = await (await opened(server)).list_since(0, 10)
+    assert [one.uid for one in listed] == [1, 3]
+    assert "UID SEARCH UID 2" in server.commands
 
 
 async def test_nothing_is_asked_for_nothing(server: ScriptedImap) -> None:
