@@ -68,7 +68,8 @@ async def _play(folder: Path, mails: int, seed: int, seconds_max: float) -> bool
             async with asyncio.timeout(seconds_max):
                 findings = await run.play()
         except* TimeoutError:
-            trouble = [f"not over after {seconds_max:.0f} s: {run.progress} of {mails} mails were taken"]
+            taken = f"{run.progress} of {len(run.planned)} mails were taken or doomed"
+            trouble = [f"not over after {seconds_max:.0f} s: {taken}", *run.unrest]
         except* (RunFault, ServerFault) as faults:
             trouble = [str(fault) for fault in faults.exceptions]
         verdict = Verdict() if trouble else judge(run.planned, run.tail.acceptances, findings)
@@ -83,6 +84,7 @@ def _launch_sink(folder: Path, port: int, journal: Path, mails: int, seed: int) 
 def _report(run: Run, verdict: Verdict, trouble: list[str], seed: int) -> bool:
     counts = run.done.counts
     bound = run.done.duplicates_allowed_by * (CONNECTIONS + UNCOMMITTED_MAX)
+    trouble = trouble + run.trouble
     violations = trouble + verdict.violations(bound)
     for line in violations[:LINES_SHOWN]:
         print(line, file=sys.stderr)

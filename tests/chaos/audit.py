@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from confluent_kafka import IsolationLevel
+from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 
@@ -13,9 +14,11 @@ from postlane.core.recovery import JournalFold
 from postlane.core.request import MailRequested
 from postlane.core.status import MailState, MailStatus
 from postlane.core.trail import Dead, Done, Put, Resolved, decode, decode_replay
-from postlane.ports import LogRecord, TopicPartition
+from postlane.ports import LogRecord, LogUnavailable, TopicPartition
 
 READ_SECONDS_MAX = 60.0
+ANSWER_SECONDS = 10.0
+_OFFSETS: Any = OffsetSpec  # its methods carry no types
 TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.outbound.dlq")
 Place = tuple[int, int]  # partition and offset
 
@@ -57,19 +60,25 @@ class Auditor:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._codec = Codec()
-        self._admin = AdminClient({"bootstrap.servers": site.broker.address})
+
+    def unrest(self) -> list[str]:
+        """Why the run is not over, as far as Kafka says."""
+        parked = self.parked()
+        waiting = [f"{parked} mails are parked in the journal"] if parked else []
+        return [*self.behind(), *waiting, *self.open_transactions()]
 
     def behind(self) -> list[str]:
-        """Partitions whose committed offset is not at the end."""
+        """Partitions with records above the committed offset; a replay's transaction marker is none."""
         log, main = self._site.log, self._site.settings.kafka.topic("mail.outbound")
         group = self._site.settings.kafka.group("outbound")
         late = []
         for partition in range(PARTITIONS):
             at = TopicPartition(main, partition)
-            end, point = log.bounds(at).end, log.committed(group, at)
-            offset = 0 if point is None else point.offset
-            if offset < end:
-                late.append(f"{main} {partition}: committed {offset} of {end}")
+            point = log.committed(group, at)
+            start, end = 0 if point is None else point.offset, log.bounds(at).end
+            left = sum(len(batch) for batch in log.read(at, start, end, READ_SECONDS_MAX))
+            if left:
+                late.append(f"{main} {partition}: {left} records lie above the committed offset {start}")
         return late
 
     def parked(self) -> int:
@@ -78,14 +87,12 @@ class Auditor:
 
     def open_transactions(self) -> list[str]:
         """Partitions that end for readers of committed records before they end for all others."""
-        found = []
-        for name in TOPICS:
-            for partition in range(PARTITIONS):
-                at = TopicPartition(self._site.settings.kafka.topic(name), partition)
-                stable, end = self._stable_end(at), self._site.log.bounds(at).end
-                if stable < end:
-                    found.append(f"{at.topic} {partition}: readable up to {stable} of {end}")
-        return found
+        ends = self._ends(IsolationLevel.READ_UNCOMMITTED)
+        return [
+            f"{topic} {partition}: readable up to {stable} of {ends[topic, partition]}"
+            for (topic, partition), stable in self._ends(IsolationLevel.READ_COMMITTED).items()
+            if stable < ends[topic, partition]
+        ]
 
     def read_all(self) -> Findings:
         """Everything, record by record."""
@@ -133,20 +140,23 @@ class Auditor:
         for batch in log.read(at, bounds.low, bounds.end, READ_SECONDS_MAX):
             yield from batch
 
-    def _stable_end(self, at: TopicPartition) -> int:
-        place = KafkaTopicPartition(at.topic, at.partition)
-        answer = self._admin.list_offsets(
-            {place: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=10.0,
-        )[place]
-        return int(answer.result(15.0).offset)
-
-
-def unfinished(findings: Findings) -> list[str]:
-    """Requests without an end."""
-    return [
-        f"{place[0]}:{place[1]} {requested.mail_id}"
-        for place, requested in findings.requested.items()
-        if not findings.ends.get(place)
-    ]
+    def _ends(self, isolation: IsolationLevel) -> dict[tuple[str, int], int]:
+        # A client of its own each time: an old one would ask with the leader epoch of before a restart.
+        admin = AdminClient({"bootstrap.servers": self._site.broker.address, "log_level": 0})
+        places = [
+            KafkaTopicPartition(self._site.settings.kafka.topic(name), partition)
+            for name in TOPICS
+            for partition in range(PARTITIONS)
+        ]
+        answers = admin.list_offsets(
+            dict.fromkeys(places, _OFFSETS.latest()),
+            isolation_level=isolation,
+            request_timeout=ANSWER_SECONDS,
+        )
+        try:
+            return {
+                (place.topic, place.partition): answer.result(2 * ANSWER_SECONDS).offset
+                for place, answer in answers.items()
+            }
+        except KafkaException as error:
+            raise LogUnavailable(f"ends of the topics: {error}") from None

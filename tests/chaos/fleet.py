@@ -28,7 +28,7 @@ class Sender:
 
 @dataclass(slots=True)
 class Fleet:
-    """All senders of a run; `died` names those that ended without being told to."""
+    """All senders of a run; `overdue` counts those that were sent away and did not manage it in order."""
 
     config: Path
     folder: Path
@@ -66,7 +66,7 @@ class Fleet:
     def leave(self, sender: Sender) -> None:
         """SIGTERM, and wait for the end."""
         sender.server.stop()
-        self.overdue += STOPPED_WORDS not in sender.server.log.read_text("utf-8", "replace")
+        self.overdue += not _stopped(sender)
         self.senders.remove(sender)
 
     def pause(self, sender: Sender) -> None:
@@ -86,15 +86,22 @@ class Fleet:
             if not sender.taken and not sender.server.running
         ]
 
-    def end(self) -> None:
-        """End all, whatever they do."""
+    def end(self) -> list[str]:
+        """End all, whatever they do; those that did not manage it in order."""
         for sender in self.senders:
+            sender.taken = True
             if sender.server.running:
                 sender.process.send_signal(signal.SIGCONT)
                 sender.server.ask_to_stop()
         for sender in self.senders:
             sender.server.stop()
+        overdue = [f"{sender.name} did not stop in time" for sender in self.senders if not _stopped(sender)]
         self.senders.clear()
+        return overdue
+
+
+def _stopped(sender: Sender) -> bool:
+    return STOPPED_WORDS in sender.server.log.read_text("utf-8", "replace")
 
 
 def _child_of(server: Server) -> psutil.Process:

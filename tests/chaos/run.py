@@ -64,6 +64,8 @@ class Run:
         self.fleet = Fleet(site.config, site.folder, random.Random(f"{seed}:victims"))
         self.done = Done()
         self.produced = 0
+        self.unrest: list[str] = []
+        self.trouble: list[str] = []
         self._living = {mail.mail_id for mail in self.planned if not mail.doomed}
         self._taken: set[str] = set()
         self._doomed_produced = 0
@@ -135,9 +137,10 @@ class Run:
             if self.progress < len(self.planned):
                 continue
             try:
-                if not await asyncio.to_thread(_at_rest, auditor):
+                self.unrest = await asyncio.to_thread(auditor.unrest)
+                if self.unrest:
                     continue
-                await asyncio.to_thread(self.fleet.end)
+                self.trouble += await asyncio.to_thread(self.fleet.end)
                 findings = await asyncio.to_thread(auditor.read_all)
             except LogUnavailable:
                 continue
@@ -243,10 +246,6 @@ def _run_replay(config: Path) -> tuple[int, str]:
         return Exit.FAILED, f"no end within {REPLAY_SECONDS:g} s"
     lines = done.stderr.strip().splitlines()
     return done.returncode, f"dlq replay: {lines[-1] if lines else done.returncode}"
-
-
-def _at_rest(auditor: Auditor) -> bool:
-    return not auditor.behind() and auditor.parked() == 0 and not auditor.open_transactions()
 
 
 STARTED = time.monotonic()

@@ -15,7 +15,8 @@ from postlane.config.settings import Settings, load_settings
 
 PARTITIONS = 6
 CONNECTIONS = 6  # per sender
-UNCOMMITTED_MAX = 50  # K, per partition
+OUTCOMES_MAX = 10  # per partition: no mail starts while more are sent but not yet durable
+UNCOMMITTED_MAX = PARTITIONS * (OUTCOMES_MAX + 1)  # K: the same for all partitions together
 SESSION_TIMEOUT_SECONDS = 4.0
 
 CONFIG = f"""\
@@ -41,7 +42,7 @@ domain = "desk.test"
 keys = {{{{ k1 = "a key for tests only" }}}}
 
 [outbound]
-commit_outcomes = {UNCOMMITTED_MAX}
+commit_outcomes = {OUTCOMES_MAX}
 retry_schedule = "0.2s, 0.6s, 1s*2, 2s"
 memory_delay_seconds = 0.5
 window_mails = 200

@@ -25,6 +25,9 @@ BATCH_RECORDS_MAX = 500
 REPEAT_SECONDS = (
     2.0  # the same trouble is told again only after this: two clients report every refused connection
 )
+# For the farewell: in the middle of a rebalance the broker reads it only when the rebalance is over, which can take as long as the
+# session of a member that has just died. By then everything is committed and given back, so nobody needs to wait for that.
+LEAVE_SECONDS_MAX = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,9 @@ class KafkaGroupMember:
         self._sessions = count(1)
         self._told: dict[str, float] = {}
         self._left = False
+        self._released = threading.Event()
         self._metadata: Any = None
+        self._asking = threading.Lock()  # held while the membership's client is polled, asked or closed
         self._membership = Consumer(member_config | {"error_cb": self._report})
         self._fetcher = Consumer(fetcher_config | {"error_cb": self._report})
         self._thread = threading.Thread(target=self._run, name=f"kafka-{topic}", daemon=True)
@@ -82,16 +87,22 @@ class KafkaGroupMember:
         """See ports.GroupMember.close; called by the listener itself it only asks for the end."""
         self._commands.put(_Close())
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._released.wait()
+            self._thread.join(LEAVE_SECONDS_MAX)
 
     def metadata(self) -> Any:
-        """Member id and generation as the member's thread saw them last, for send_offsets_to_transaction. Raises Fenced after close.
+        """Member id and generation, for send_offsets_to_transaction. Raises Fenced after close.
 
-        The client itself is not asked: it lets other threads wait while it is polled, and so for as long as `revoked` lasts, whose
-        last commit needs the answer. A generation that has just passed costs one aborted transaction.
+        While the client is polled it answers nobody else, and `revoked`, whose last commit needs the answer, is called from within:
+        then it is what the client said last. A generation that has just passed costs one aborted transaction.
         """
-        if self._left:
-            raise Fenced("the group membership is closed")
+        if self._asking.acquire(blocking=False):
+            try:
+                if self._left:
+                    raise Fenced("the group membership is closed")
+                self._remember_metadata()
+            finally:
+                self._asking.release()
         return self._metadata
 
     def owns(self, partitions: list[int]) -> bool:
@@ -111,7 +122,9 @@ class KafkaGroupMember:
             self._listener.stumbled(f"group member of {self._topic} ended: {error}", fatal=True)
             raise
         finally:
-            self._left = True
+            with self._asking:
+                self._left = True
+            self._released.set()
             try:
                 self._membership.close()
             finally:
@@ -138,8 +151,9 @@ class KafkaGroupMember:
                     assert_never(command)
 
     def _serve_membership(self) -> None:
-        message = self._membership.poll(0)
-        self._remember_metadata()
+        with self._asking:
+            message = self._membership.poll(0)
+            self._remember_metadata()
         if message is not None and (error := message.error()) is not None:
             self._report(error)
 
@@ -187,10 +201,10 @@ class KafkaGroupMember:
         self, consumer: Consumer, partitions: list[TopicPartition], tell: Callable[[list[int]], None]
     ) -> None:
         numbers = [number for number in _numbers(partitions) if number in self._owned]
-        self._remember_metadata()
         try:
             self._unfetch(numbers)
             if numbers:
+                self._remember_metadata()
                 tell(numbers)
         finally:
             self._owned -= frozenset(numbers)
@@ -199,7 +213,6 @@ class KafkaGroupMember:
     def _release_all(self) -> None:
         # Before close(): while that runs, librdkafka answers no question about the group, and the last commit asks one.
         owned = sorted(self._owned)
-        self._remember_metadata()
         self._unfetch(owned)
         if owned:
             self._listener.revoked(owned)
