@@ -131,7 +131,7 @@ class CommittingListener(RecordingListener):
         if self.commits == []:
             thread, result = in_thread(self._commit)
             thread.join(WAIT_SECONDS / 2)
-            self.commits.append(result)
+            self.commits.append([*result])
         super().revoked(partitions)
 
 

@@ -128,14 +128,16 @@ def test_only_undelivered_recipients_are_tried_again(install: Install, relay: Re
 
 
 def test_a_parked_ticket_waits_in_order_and_others_go(install: Install, relay: RelayControl) -> None:
-    relay.add_fault(Fault(Phase.RCPT, reply="451 4.3.0 later", recipient="slow@customer.test", times=2))
+    relay.add_fault(Fault(Phase.RCPT, reply="451 4.3.0 later", recipient="slow@customer.test", times=None))
     site = install(PARK_AT_ONCE)
     site.start("outbound")
     site.produce(*(request("slow", n, "slow@customer.test") for n in range(3)))
     site.produce(*(request("fast", n) for n in range(3)))
+    mails = relay.wait_for(lambda found: len(found) >= 3)
+    assert subjects(mails) == ["fast-0", "fast-1", "fast-2"]
+    relay.clear_faults()
     mails = relay.wait_for(lambda found: len(found) >= 6)
     assert of_ticket(mails, "slow") == ["slow-0", "slow-1", "slow-2"]
-    assert subjects(mails)[:3] == ["fast-0", "fast-1", "fast-2"]
     eventually("all committed", site.all_committed)
     kinds = [dict(record.headers)["x-postlane-kind"] for record in site.read("mail.outbound.retry")]
     assert kinds.count(b"done") == 3
