@@ -131,7 +131,7 @@ class EventLog(Protocol):
         """The first offset (of a record or marker) whose timestamp is at or after the given one; the end if there is none."""
 
     def committed(self, group: str, at: TopicPartition) -> CommitPoint | None:
-        """The group's stable committed offset (KIP-447 require_stable); None where there is none."""
+        """The group's committed offset, None where there is none; what an open transaction would commit is waited for, up to a limit."""
 
     def read(
         self, at: TopicPartition, start: int, stop: int, timeout_seconds: float
