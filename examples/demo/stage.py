@@ -11,6 +11,7 @@ from pathlib import Path
 
 from demo.witness import DeskBook, NotSeen, Operator, Person
 from localstack.greenmail import Mailbox
+from localstack.ports import free_ports
 from localstack.stack import Wishes, down, up
 from localstack.stack_state import StackState
 
@@ -150,7 +151,14 @@ def staged(folder: Path) -> Iterator[Stage]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("*.log"), folder / "desk.sqlite"):
         old.unlink(missing_ok=True)
-    wishes = Wishes(mailboxes=(SUPPORT, ALICE, GHOST), relay_takes=("*@desk.test", "*@customer.test"))
+    kafka_port, smtp_port, imap_port = free_ports(3)  # never in the way of a stack that `make up` started
+    wishes = Wishes(
+        kafka_port=kafka_port,
+        smtp_port=smtp_port,
+        imap_port=imap_port,
+        mailboxes=(SUPPORT, ALICE, GHOST),
+        relay_takes=("*@desk.test", "*@customer.test"),
+    )
     try:
         down(folder / "stack", lambda _: None)  # a demo that was killed may have left one
         stack, _ = up(folder / "stack", wishes, lambda _: None)
