@@ -141,6 +141,9 @@ class EventLog(Protocol):
         Raises LogUnavailable when that takes longer than `timeout_seconds` without progress (an open transaction below `stop`).
         """
 
+    def hidden(self, at: TopicPartition) -> LogRecord | None:
+        """The last record that a transaction without an end hides from readers of committed records; None where nothing is hidden."""
+
     def fetch_at(self, at: TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
         """The records at these offsets (ascending), read_committed; an offset that is gone is left out."""
 

@@ -100,13 +100,15 @@ class Auditor:
             behind=self.behind(), parked=self.parked(), open_transactions=self.open_transactions()
         )
         topic_id = self._site.log.topic_id(self._site.settings.kafka.topic("mail.outbound"))
+        said: set[str] = set()  # a new owner may have said one twice (docs/decisions/0006)
         for partition in range(PARTITIONS):
             for record in self._records("mail.outbound", partition):
                 findings.requested[partition, record.offset] = self._requested(record)
             for record in self._records("mail.outbound.status", partition):
                 status = self._codec.decode(MailStatus, record.value)
-                if status.final and status.topic_id == topic_id:
+                if status.final and status.topic_id == topic_id and status.status_id not in said:
                     findings.ends.setdefault((partition, status.offset), []).append(status.state)
+                said.add(status.status_id)
             for record in self._records("mail.outbound.dlq", partition):
                 entry = decode(record.headers)
                 if isinstance(entry, Dead):

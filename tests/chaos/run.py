@@ -215,7 +215,9 @@ class Run:
         self.sink.process().send_signal(signal.SIGUSR1)
         await _until(lambda: self.tail.cured is not None)
         for _ in range(REPLAY_TRIES):
-            code, words = await asyncio.to_thread(_run_replay, self.site.config)
+            # No restart now: nobody would end what a broker forgets of this transaction (docs/decisions/0006).
+            async with self._broker:
+                code, words = await asyncio.to_thread(_run_replay, self.site.config)
             if code in (Exit.OK, Exit.NOT_FOUND):
                 say(words)
                 return

@@ -68,6 +68,19 @@ class EventLogContract(BenchContract):
         writer.commit()
         assert bench.values() == [b"before", b"open"]
 
+    def test_what_a_transaction_without_an_end_hides(self, bench: Bench) -> None:
+        writer = bench.owner()
+        bench.write(writer, b"before")
+        assert bench.values() == [b"before"]  # a commit is answered before its end is marked everywhere
+        assert bench.log.hidden(bench.at) is None
+        writer.stage([bench.record(b"first"), bench.record(b"last")])
+        last = bench.log.hidden(bench.at)
+        assert last is not None
+        assert (last.value, last.key) == (b"last", b"ticket")
+        writer.commit()
+        assert bench.values() == [b"before", b"first", b"last"]
+        assert bench.log.hidden(bench.at) is None
+
     def test_aborted_records_are_never_seen(self, bench: Bench) -> None:
         first = bench.owner()
         first.stage([bench.record(b"aborted")])

@@ -1,6 +1,7 @@
 """EventLog in memory: transactions, fencing, markers that occupy offsets, and a cooperative consumer group.
 
-Faults for tests: `before` is called with the name of every operation first and may raise LogUnavailable or TransactionAborted.
+Faults for tests: `before` is called with the name of every operation first and may raise LogUnavailable or TransactionAborted;
+while `forgets_markers` is set, transactions end without a mark in their partitions, as when these have no leader.
 """
 
 import time
@@ -83,6 +84,7 @@ class Holder:
 
     epoch: int = 0
     transaction: Transaction | None = None
+    unmarked: list[Transaction] = field(default_factory=list)
 
 
 class MemoryLog:
@@ -99,6 +101,7 @@ class MemoryLog:
         self.clock = clock
         self.record_bytes_max = record_bytes_max
         self.before: Callable[[str], None] = lambda _operation: None
+        self.forgets_markers = False
         self.topics: dict[str, list[Partition]] = {}
         self.holders: dict[str, Holder] = {}
         self.groups: dict[str, Group] = {}
@@ -185,6 +188,13 @@ class MemoryLog:
                 raise LogUnavailable(f"{at.topic} {at.partition}: no progress at offset {position} of {stop}")
             else:
                 time.sleep(READ_STEP_SECONDS)
+
+    def hidden(self, at: TopicPartition) -> LogRecord | None:
+        """See ports.EventLog.hidden."""
+        with self.lock:
+            partition = self.partition(at)
+            records = [slot.record for slot in partition.slots[partition.stable_end :] if slot.record]
+            return records[-1] if records else None
 
     def fetch_at(self, at: TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
         """See ports.EventLog.fetch_at."""
@@ -338,8 +348,13 @@ class MemoryWriter:
         if transaction is None:
             return
         transaction.state = state
+        if self._log.forgets_markers:
+            holder.unmarked.append(transaction)
+            return
         for at in transaction.touched:
             self._log.partition(at).end_transaction(transaction)
+            for forgotten in holder.unmarked:
+                self._log.partition(at).end_transaction(forgotten)
         if state is State.COMMITTED:
             for group, at, point in transaction.points:
                 self._log.group(group).points[at] = point

@@ -42,6 +42,7 @@ _OFFSETS: Any = OffsetSpec  # its methods carry no types
 
 ANSWER_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # the client itself should end the wait first
+PENDING_SECONDS = 2.0  # a pending offset is decided in a moment or never, and one client asks for one partition after the other
 ASK_AGAIN_SECONDS = 0.2
 FETCH_AT_SECONDS = 10.0
 
@@ -89,20 +90,20 @@ class KafkaLog:
         transactions with `take_over`, so an older commit costs it only more reading.
         """
         try:
-            return self._committed(group, at, "read_committed")
+            return self._committed(group, at, "read_committed", min(PENDING_SECONDS, self._answer_seconds))
         except LogUnavailable:
-            return self._committed(group, at, "read_uncommitted")
+            return self._committed(group, at, "read_uncommitted", self._answer_seconds)
 
-    def _committed(self, group: str, at: ports.TopicPartition, isolation: str) -> CommitPoint | None:
+    def _committed(
+        self, group: str, at: ports.TopicPartition, isolation: str, seconds: float
+    ) -> CommitPoint | None:
         with self._lock:
             client = self._group_clients.get((group, isolation))
             if client is None:
                 config = fetcher_config(self._kafka, group) | {"isolation.level": isolation}
                 client = self._group_clients[group, isolation] = Consumer(config)
         try:
-            answer = client.committed([TopicPartition(at.topic, at.partition)], timeout=self._answer_seconds)[
-                0
-            ]
+            answer = client.committed([TopicPartition(at.topic, at.partition)], timeout=seconds)[0]
         except KafkaException as exception:
             raise LogUnavailable(f"committed offset of {group}: {describe(error_of(exception))}") from None
         if answer.error is not None:
@@ -120,6 +121,19 @@ class KafkaLog:
             yield from scan(reader, at, range(start, stop), timeout_seconds)
         finally:
             reader.close()
+
+    def hidden(self, at: ports.TopicPartition) -> LogRecord | None:
+        """See ports.EventLog.hidden."""
+        readable = self._offset(at, _OFFSETS.latest(), IsolationLevel.READ_COMMITTED)
+        end = self._offset(at, _OFFSETS.latest())
+        if readable >= end:
+            return None
+        reader = Consumer(reader_config(self._kafka) | {"isolation.level": "read_uncommitted"})
+        try:
+            batches = [*scan(reader, at, range(readable, end), self._answer_seconds)]
+        finally:
+            reader.close()
+        return batches[-1][-1] if batches else None
 
     def fetch_at(self, at: ports.TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
         """See ports.EventLog.fetch_at; one pass per run of nearby offsets."""
@@ -177,12 +191,14 @@ class KafkaLog:
 
         return self._answer(ask, f"topic {topic}")
 
-    def _offset(self, at: ports.TopicPartition, spec: Any) -> int:
+    def _offset(
+        self, at: ports.TopicPartition, spec: Any, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
+    ) -> int:
         def ask() -> "Future[Any]":
             place = TopicPartition(at.topic, at.partition)
             return self._admin().list_offsets(
                 {place: spec},
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                isolation_level=isolation,
                 request_timeout=self._answer_seconds,
             )[place]
 

@@ -9,11 +9,13 @@ from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.lane_mail import Recovered
 from postlane.core.recovery import Found, JournalFold, Plan, StatusFold, conclude, plan_recovery
 from postlane.core.status import MailStatus
-from postlane.core.trail import BadTrail, Done, Put, decode
+from postlane.core.trail import BadTrail, Done, Put, Resolution, Resolved, decode, encode
 from postlane.outbound.topics import OutboundTopics
-from postlane.ports import EventLog, LogWriter, TopicPartition
+from postlane.ports import EventLog, LogRecord, LogWriter, NewRecord, TopicPartition
 
 READ_SECONDS_MAX = 60.0  # longer than the transaction timeout: an open transaction below the end is then over
+
+NO_OFFSET = 10**18 - 1  # no dead letter will ever stand there
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,7 @@ class TakeOver:
         log_, topics = self.event_log, self.topics
         main = TopicPartition(topics.main, partition)
         retry, status = TopicPartition(topics.retry, partition), TopicPartition(topics.status, partition)
+        revealed = self._reveal(writer, partition)
         topic_id = log_.topic_id(topics.main)
         commit = log_.committed(self.group, main)
         main_bounds, retry_bounds, status_bounds = log_.bounds(main), log_.bounds(retry), log_.bounds(status)
@@ -59,7 +62,26 @@ class TakeOver:
         journal = self._read_journal(retry, plan, retry_bounds.end)
         statuses = self._read_statuses(status, plan, status_bounds.end, topic_id)
         ends = status_bounds.end, retry_bounds.end
-        return TakenOver(topic_id, conclude(plan, journal, statuses, ends, topic_id), plan.alarms)
+        recovered = conclude(plan, journal, statuses, ends, topic_id)
+        return TakenOver(topic_id, recovered, revealed + plan.alarms)
+
+    def _reveal(self, writer: LogWriter, partition: int) -> tuple[str, ...]:
+        """Make records readable whose transaction has ended without saying so in their partition; what was found.
+
+        Every transaction of p is over by now, and nobody else writes here. But Kafka (4.3.1) takes a partition that has no leader at the
+        end of a transaction for a deleted one and never marks the end there. What the same transactional id commits next is marked
+        for both. The hidden records are facts, so they must count, and the last of each partition can be said twice.
+        """
+        topics = self.topics
+        places = (TopicPartition(topic, partition) for topic in (topics.retry, topics.status, topics.dlq))
+        hidden = [record for at in places if (record := self.event_log.hidden(at)) is not None]
+        if hidden:
+            writer.stage([_resolve_nothing(r.at) if r.at.topic == topics.dlq else _again(r) for r in hidden])
+            writer.commit()
+        return tuple(
+            f"{record.at.topic}: a transaction up to offset {record.offset} was never marked as ended by the broker; it is now"
+            for record in hidden
+        )
 
     def _read_journal(self, at: TopicPartition, plan: Plan, end: int) -> JournalFold:
         fold = JournalFold()
@@ -89,3 +111,18 @@ class TakeOver:
                         "status_record_unreadable", topic=at.topic, offset=record.offset, reason=str(error)
                     )
         return fold
+
+
+def _again(record: LogRecord) -> NewRecord:
+    return NewRecord(to=record.at, key=record.key, value=record.value, headers=record.headers)
+
+
+def _resolve_nothing(at: TopicPartition) -> NewRecord:
+    """A dead letter said twice would be replayed twice."""
+    nothing = Resolved(
+        dead_offset=NO_OFFSET,
+        resolution=Resolution.DISCARDED,
+        resolved_at_ms=0,
+        reason="no dead letter is meant: this record ends a transaction that the broker had forgotten",
+    )
+    return NewRecord(to=at, key=None, value=None, headers=encode(nothing))
