@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from hashlib import sha256
@@ -17,7 +18,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
     ResourceType,
 )
 
-from integration.postlane_process import FAST_RETRIES, Installation, eventually, installed, request
+from fakes.registry_server import RegistryServer
+from integration.postlane_process import (
+    FAST_RETRIES,
+    WAIT_SECONDS,
+    Installation,
+    eventually,
+    installed,
+    request,
+)
 from localstack import kafka
 from localstack.relay_client import RelayControl
 from localstack.relay_journal import AcceptedMail
@@ -28,6 +37,16 @@ from postlane.core.trail import Dead, decode
 Install = Callable[..., Installation]
 
 PARK_AT_ONCE = 'retry_schedule = "1s"\nmemory_delay_seconds = 0'
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    with RegistryServer() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -270,6 +289,22 @@ def test_a_broker_that_goes_away_is_waited_for(tmp_path: Path, relay: RelayContr
                 site.stop_all()
 
 
+def test_a_registry_that_refuses_our_schemas_is_met_before_any_mail(
+    install: Install, relay: RelayControl, registry: RegistryServer
+) -> None:
+    registry.closed = True
+    site = install()
+    config = site.config.read_text()
+    site.config.write_text(config.replace("[kafka]\n", f'[kafka]\nschema_registry_url = "{registry.url}"\n'))
+    site.produce(request("t", 0))
+    assert site.start("outbound").wait(WAIT_SECONDS) == 2
+    log = (site.folder / "outbound.log").read_text()
+    assert "cannot_start" in log
+    assert "refuses the schema postlane.MailStatus" in log
+    assert "secret" not in log
+    assert relay.mails() == []
+
+
 @pytest.mark.usefixtures("java_artifacts")
 def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path, relay: RelayControl) -> None:
     broker = kafka.Broker.create(1, tmp_path / "kafka", tmp_path / "kafka.log")
@@ -281,7 +316,9 @@ def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path, relay: RelayCont
             server.stop()
             sender = site.start("outbound")
             log = tmp_path / "outbound.log"
-            eventually("it says that Kafka is away", lambda: "kafka_away" in log.read_text())
+            eventually(
+                "it says that Kafka is away", lambda: '"component": "kafka", "ok": false' in log.read_text()
+            )
             with kafka.launch(broker) as again:
                 kafka.wait_until_ready(again, [broker])
                 relay.wait_for(lambda found: subjects(found) == ["t-0"], timeout_seconds=60)

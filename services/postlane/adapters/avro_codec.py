@@ -80,6 +80,11 @@ class Codec:
             raise Unencodable(f"{record} cannot be written: {_describe(error)}") from error
         return body.getvalue()
 
+    def prepare(self, *kinds: type[Event]) -> None:
+        """Make sure that these kinds can be written, before anything rests on it. Raises RegistryUnavailable, SchemaRefused."""
+        for kind in kinds:
+            self._head(record_name(kind))
+
     def decode(self, kind: type[E], value: bytes | None) -> E:
         """The event in these bytes. Raises Undecodable, and with a registry RegistryUnavailable."""
         record = record_name(kind)

@@ -1,13 +1,16 @@
 """How librdkafka's clients are configured and how its errors read; nothing here talks to a broker."""
 
 import logging
+import time
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
+from postlane.adapters.repeated_lines import RepeatedLines
 from postlane.config.sections import KafkaSection
 
 LIBRDKAFKA_LOGGER = logging.getLogger("postlane.librdkafka")
+LIBRDKAFKA_LOGGER.addFilter(RepeatedLines(time.monotonic))
 LIBRDKAFKA_LOGGER.addHandler(
     logging.NullHandler()
 )  # else Python prints warnings of unconfigured loggers to stderr
@@ -18,9 +21,7 @@ BATCH_BYTES = 900_000  # below every topic's max.message.bytes, so that only a l
 RECORD_BYTES_MAX = 64 * 2**20  # the topic's own limit decides; librdkafka's default of 1 MB refuses copies
 WRITER_QUEUE_KBYTES = 128 * 1024
 FETCH_QUEUE_KBYTES = 16 * 1024  # read ahead per member; the windows of the services hold the rest
-RECONNECT_BACKOFF_MS = (
-    1_000  # services resume soon after a broker does; librdkafka does not double it when refused
-)
+# The first back-off stays at librdkafka's default: a long one delays every take-over after a broker's restart.
 RECONNECT_BACKOFF_MS_MAX = 3_000
 HEARTBEAT_MS = 1_000  # a rebalance is noticed with a heartbeat; cooperative ones take two
 SESSION_TIMEOUT_MS = (

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from postlane.config.sections import KafkaSection
 from postlane.ports import LogUnavailable
 
-HTTP_NOT_FOUND = 404
 HTTP_TOO_MANY_REQUESTS = 429
 HTTP_SERVER_ERROR = 500
+SCHEMA_NOT_FOUND = 40403  # the registry's own code; a bare 404 comes from a wrong address, too
 REQUEST_TIMEOUT_SECONDS = 10
 RETRIES_MAX = 2  # the services repeat by themselves; a long wait in here would hide the fault
 
@@ -23,6 +23,14 @@ class SchemaRefused(Exception):
 
 class SchemaUnknown(Exception):
     """The registry has no Avro schema with this id."""
+
+
+class _Refusal(Exception):
+    """The registry answers, and says no; `code` is its own error code."""
+
+    def __init__(self, code: int, words: str) -> None:
+        super().__init__(words)
+        self.code = code
 
 
 class SchemaRegistry(Protocol):
@@ -58,28 +66,37 @@ class ConfluentRegistry:
     def id_of(self, record: str, schema: str) -> int:
         """Look the schema up first: that needs no right to write where schemas are registered by other means."""
         wanted = self._schema_type(schema, "AVRO")
-        found = self._ask(lambda: self._client.lookup_schema(record, wanted).schema_id)
-        if isinstance(found, int):
-            return found
-        registered = self._ask(lambda: self._client.register_schema(record, wanted))
-        if isinstance(registered, int):
-            return registered
-        raise SchemaRefused(
-            f"schema registry {self._host} refuses the schema {record}: {registered}; "
-            f"register schemas/*.avsc under the subject {record} or allow Postlane to do it"
-        )
+        try:
+            return int(self._ask(lambda: self._client.lookup_schema(record, wanted).schema_id))
+        except _Refusal:
+            pass  # not registered yet, or we may not look: registering says which
+        try:
+            return int(self._ask(lambda: self._client.register_schema(record, wanted)))
+        except _Refusal as refusal:
+            raise SchemaRefused(
+                f"schema registry {self._host} refuses the schema {record}: {refusal}; "
+                f"register schemas/*.avsc under the subject {record} or allow Postlane to do it"
+            ) from None
 
     def schema_of(self, schema_id: int) -> str:
         """Fetch (and, in the client, cache) one schema."""
-        found = self._ask(lambda: self._client.get_schema(schema_id))
-        if isinstance(found, str):
-            raise SchemaUnknown(f"schema registry {self._host} has no schema with id {schema_id}: {found}")
+        try:
+            found = self._ask(lambda: self._client.get_schema(schema_id))
+        except _Refusal as refusal:
+            if refusal.code == SCHEMA_NOT_FOUND:
+                raise SchemaUnknown(
+                    f"schema registry {self._host} has no schema with id {schema_id}"
+                ) from None
+            # Wrong login, missing right, wrong address: no record is to blame for that.
+            raise RegistryUnavailable(
+                f"schema registry {self._host} does not give schema id {schema_id}: {refusal}"
+            ) from None
         if found.schema_type != "AVRO":
             raise SchemaUnknown(f"schema id {schema_id} is {found.schema_type}, not AVRO")
         return str(found.schema_str)
 
     def _ask(self, call: Any) -> Any:
-        """The answer, or the registry's words as text where it refuses for good."""
+        """The answer. Raises _Refusal where the registry answers that it will not, RegistryUnavailable where it cannot."""
         from confluent_kafka.schema_registry import SchemaRegistryError  # noqa: PLC0415
 
         try:
@@ -90,7 +107,7 @@ class ConfluentRegistry:
                 raise RegistryUnavailable(
                     f"schema registry {self._host} answers {status}: {error.error_message}"
                 ) from None
-            return f"{status} {error.error_message}"
+            raise _Refusal(error.error_code, f"{status} {error.error_message}") from None
         except Exception as error:  # noqa: BLE001 (the HTTP client's own kinds are no part of its promise)
             raise RegistryUnavailable(
                 f"schema registry {self._host} does not answer: {type(error).__name__}"

@@ -1,7 +1,6 @@
 """What an attempt's judgement means for its mail: an end, or another attempt."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from postlane.core.attempt import Attempted, RecipientTrouble, describe
 from postlane.core.lane_mail import LaneMail
@@ -124,8 +123,3 @@ def told(trouble: RecipientTrouble) -> str:
 def reply_of(trouble: RecipientTrouble) -> SmtpReply | None:
     """The relay's words, if it spoke."""
     return trouble.answer if isinstance(trouble.answer, SmtpReply) else None
-
-
-def moment(seconds: float) -> datetime:
-    """Seconds since 1970 as an aware UTC datetime, whole milliseconds as Avro keeps them."""
-    return datetime.fromtimestamp(round(seconds * 1000) / 1000, tz=UTC)

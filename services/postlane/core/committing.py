@@ -107,10 +107,6 @@ class Committing:
         """The mail that holds the base back."""
         return self._unsettled.get(self.base)
 
-    def is_open(self) -> bool:
-        """Whether a batch is on its way."""
-        return self._open is not None
-
     def cut(self, is_busy: Callable[[LaneMail], bool], *, even_empty: bool) -> WriteBatch | None:
         """Take all that happened into a batch; None if a batch is open or nothing happened and nothing moved.
 

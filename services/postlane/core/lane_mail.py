@@ -57,7 +57,6 @@ class LaneMail:
     first_seen: float
     attempt: int = 0
     remaining: tuple[str, ...] | None = None
-    replay: bool = False
     retry_offset: int | None = None
     cause: str = "new"
     reason: str = "waits for its turn"

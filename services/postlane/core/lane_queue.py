@@ -70,7 +70,3 @@ class LaneQueue:
         """Take out the lanes whose guard the main position has passed."""
         while self._guarded and self._guarded[0][0] < position:
             yield heapq.heappop(self._guarded)[2]
-
-    def next_due(self) -> float | None:
-        """When the next timed lane comes due."""
-        return self._timed[0][0] if self._timed else None

@@ -136,6 +136,7 @@ def _slots_free(lanes: Lanes, count: int, now: float) -> Iterator[Effect]:
         if lanes.startable(lane, now) and not _ends_unsent(lanes, lane, now):
             mail = lane.mails[0]
             lane.busy = mail
+            lanes.in_flight += 1
             count -= 1
             assert mail.content is not None
             yield Attempt(mail.origin, mail.content, mail.attempt + 1, mail.remaining)
@@ -197,6 +198,7 @@ def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Ef
     mail = lanes.mails[event.origin]
     lane = lanes.lanes[mail.lane]
     lane.busy = None
+    lanes.in_flight -= 1
     if not isinstance(event.judgement, RelayHeld):  # a held relay counts no attempt: the mail is as it was
         after = weigh(mail, event.judgement, lanes.policy.retry, now, event.jitter)
         _apply(lanes, lane, after, event, now)

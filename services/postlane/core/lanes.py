@@ -1,11 +1,12 @@
 """The lanes of one partition: every ticket's mail goes in the order of its origin, and no ticket waits for another.
 
-The rules (DESIGN.md, "Outbound: lanes"):
+The rules:
 
 1. A lane's mails go in the order of origin; at most one is in flight.
 2. An end other than SENT, and a partial delivery, is durable before its lane starts again.
 3. A parked mail starts only when the main position has passed its origin (the guard).
-4. While the oldest outcome is not durable for UNCOMMITTED_SECONDS_MAX, or more than K are not, nothing starts.
+4. While the oldest outcome is not durable for UNCOMMITTED_SECONDS_MAX, or more than K are not, nothing starts. After a fault
+   (core.rest) one mail is in flight at a time, and only while nothing is uncommitted.
 5. A lane with a journaled mail journals every later one, so that the offset keeps moving.
 
 This module holds the state and its moves; core.lane_steps says which event makes which moves.
@@ -40,8 +41,16 @@ class LanesPolicy:
 class Lanes:
     """Everything that the owner of main partition p knows about p; mutable, touched by core.lane_steps alone."""
 
-    def __init__(self, policy: LanesPolicy, scribe: Scribe, recovered: Recovered, now: float) -> None:
+    def __init__(
+        self,
+        policy: LanesPolicy,
+        scribe: Scribe,
+        recovered: Recovered,
+        now: float,
+        cautious_until: float = 0.0,
+    ) -> None:
         self.policy = policy
+        self.cautious_until = cautious_until
         self.scribe = scribe
         self.topic_id = scribe.topic_id
         self.position = recovered.base
@@ -52,6 +61,7 @@ class Lanes:
         self.hold: RelayHolds | None = None
         self.paused = False
         self.loading = 0
+        self.in_flight = 0
         self.memory_mails = 0
         self.memory_bytes = 0
         self.base_since = (recovered.base, now)
@@ -103,6 +113,8 @@ class Lanes:
 
     def may_start(self, now: float) -> bool:
         """Whether the bound on duplicates lets anything start (rule 4)."""
+        if now < self.cautious_until:
+            return self.in_flight == 0 and self.committing.uncommitted == 0
         oldest = self.committing.oldest_at
         late = oldest is not None and now - oldest > UNCOMMITTED_SECONDS_MAX
         return not late and self.committing.uncommitted <= self.policy.uncommitted_max

@@ -62,6 +62,11 @@ RECOVERY_SECONDS = Histogram(
     (),
     _RECOVERY_SECONDS,
 )
+PARTITION_FAULTS = Counter(
+    "postlane_partition_faults",
+    "Partitions given up and taken over anew: fenced by another owner, or a fault of Postlane",
+    ("kind",),
+)
 KAFKA_ERRORS = Counter("postlane_kafka_errors", "Errors that the Kafka client reported", ("fatal",))
 
 # Outbound
@@ -81,7 +86,7 @@ ATTEMPT_SECONDS = Histogram(
 )
 DELIVERY_SECONDS = Histogram(
     "postlane_outbound_delivery_seconds",
-    "Time from the request's record in Kafka to the relay's final 250",
+    "Time from the request (its requested_at) to the relay's taking it over",
     (),
     (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 259200.0),
 )
@@ -121,15 +126,11 @@ PARTITION_PAUSED = Gauge(
     "1 while reading is paused because the window is full",
     ("partition",),
 )
-LAG_RECORDS = Gauge(
-    "postlane_outbound_lag_records", "Requests in the topic that this owner has not read yet", ("partition",)
-)
 RELAY_HELD = Gauge(
     "postlane_outbound_relay_held",
     "1 while the relay is held (limit, circuit open, auth broken); no series while it is free",
     ("relay", "cause"),
 )
-RELAY_CONNECTIONS = Gauge("postlane_outbound_relay_connections", "Open SMTP sessions", ("relay",))
 
 # Inbound
 LISTED = Counter(
@@ -180,6 +181,7 @@ _BOTH: tuple[Metric, ...] = (
 
 OUTBOUND_METRICS: tuple[Metric, ...] = (
     *_BOTH,
+    PARTITION_FAULTS,
     MAILS,
     ATTEMPTS,
     ATTEMPT_SECONDS,
@@ -194,9 +196,7 @@ OUTBOUND_METRICS: tuple[Metric, ...] = (
     UNCOMMITTED_OUTCOMES,
     OLDEST_UNCOMMITTED_SECONDS,
     PARTITION_PAUSED,
-    LAG_RECORDS,
     RELAY_HELD,
-    RELAY_CONNECTIONS,
 )
 
 INBOUND_METRICS: tuple[Metric, ...] = (

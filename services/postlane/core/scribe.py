@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from postlane.core.aftermath import Aftermath, moment
+from postlane.core.aftermath import Aftermath
+from postlane.core.instants import moment
 from postlane.core.lane_mail import AttemptEnded, DeadCopy, KeyedStatus, LaneMail, RelayHolds, Stillborn
 from postlane.core.status import MailState, MailStatus, SmtpReply
 from postlane.core.trail import Dead

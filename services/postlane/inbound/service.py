@@ -2,14 +2,13 @@
 
 import contextlib
 
-from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import CannotStart, Runtime
-from postlane.adapters.schema_registry import registry_of
-from postlane.adapters.topic_gate import await_topics
+from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.settings import Settings
+from postlane.core.received import MailboxCursor, MailReceived
 from postlane.inbound.loop import poll_until_stopped
 from postlane.inbound.topics import NAMES, InboundTopics
 from postlane.inbound.wiring import Parts, class_rules, imap_connect
@@ -27,6 +26,9 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         raise CannotStart(f"[blobs] directory: {error}") from None
     if not await await_topics(settings, NAMES, runtime):
         return
+    codec = await await_codec(settings, (MailReceived, MailboxCursor), runtime)
+    if codec is None:
+        return
     inbound = settings.inbound
     parsers = ParserPool(inbound.parse_workers, inbound.parse_seconds_max, class_rules(settings))
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
@@ -34,7 +36,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             settings=settings,
             runtime=runtime,
             event_log=event_log,
-            codec=Codec(registry_of(settings.kafka)),
+            codec=codec,
             blobs=blobs,
             parsers=parsers,
             topics=InboundTopics.with_prefix(settings.kafka.topic_prefix, settings.topics.partitions),

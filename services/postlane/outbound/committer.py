@@ -14,7 +14,7 @@ from postlane.core.lanes import Lanes
 from postlane.core.pointers import encode_pointers
 from postlane.core.status import Origin
 from postlane.outbound.gauges import Gauges
-from postlane.outbound.records import Claims, Cut, RecordWriter
+from postlane.outbound.records import Claims, Cut, RecordWriter, StagedRecords, origin_of
 from postlane.ports import (
     BlobStore,
     BlobStoreError,
@@ -35,6 +35,7 @@ BACK_OFF_SECONDS = (
     2.0,
     5.0,
 )  # between tries to commit while Kafka does not answer; the last repeats
+FAULTS_MAX = 5  # in a row; what no repetition cures may be cured by taking the partition over anew
 
 log = structlog.get_logger(__name__)
 
@@ -47,8 +48,8 @@ class LaneKeeper(Protocol):
     def handle(self, event: Event) -> None:
         """Step the lanes and do what they ask for."""
 
-    def give_up(self) -> None:
-        """The partition is no longer ours, or what is in memory cannot be trusted."""
+    def give_up(self, *, fenced: bool = False) -> None:
+        """The partition is no longer ours (`fenced`), or what is in memory cannot be trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,7 @@ class Committer:
             except Fenced as error:
                 log.warning("partition_fenced", partition=self._parts.partition, reason=str(error))
                 self._parts.gauges.transaction("fenced")
-                self._keeper.give_up()
+                self._keeper.give_up(fenced=True)
                 return
             except Exception:  # a fault of ours: the partition is taken over anew from what Kafka knows
                 log.exception("committer_fault", partition=self._parts.partition)
@@ -126,47 +127,50 @@ class Committer:
             return
 
     async def _commit(self) -> None:
-        """Cut a batch and see it through. Raises Fenced."""
-        failures = 0
+        """Cut a batch and see it through. Raises Fenced, and a fault of ours that repetition does not cure.
+
+        While a batch is not through, its outcomes grow old and the lanes start nothing (core.lanes, rule 4): a commit that fails for good
+        costs time, and no mail goes out twice for it.
+        """
+        failures = faults = 0
         while (batch := self._cut()) is not None:
             started = time.monotonic()
             try:
                 await self._write(batch)
             except (TransactionAborted, LogUnavailable, BlobStoreError) as error:
-                self._keeper.handle(Aborted())
-                self._parts.gauges.transaction("aborted")
-                delay = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
-                log.warning(
-                    "commit_failed",
-                    partition=self._parts.partition,
-                    reason=str(error),
-                    retry_in_seconds=delay,
-                )
+                await self._abort(str(error), failures)
                 failures += 1
-                await asyncio.sleep(delay)
+                continue
+            except Fenced:
+                raise
+            except Exception as error:
+                faults += 1
+                if self.staged is not None or faults >= FAULTS_MAX:
+                    raise  # once staged, only a new owner can know whether it was committed
+                log.exception("commit_fault", partition=self._parts.partition)
+                await self._abort(f"{type(error).__name__}, a fault of ours", faults)
                 continue
             self._parts.gauges.committed(batch, time.monotonic() - started)
             self._keeper.handle(Committed())
             self._parts.pump()
             return
 
+    async def _abort(self, reason: str, failures: int) -> None:
+        """Take the batch back and wait a while."""
+        self._keeper.handle(Aborted())
+        self._parts.gauges.transaction("aborted")
+        delay = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
+        log.warning("commit_failed", partition=self._parts.partition, reason=reason, retry_in_seconds=delay)
+        await asyncio.sleep(delay)
+
     def _cut(self) -> WriteBatch | None:
-        self.batch = None
+        self.batch = self.staged = None
         self._keeper.handle(CutDue())
         return self.batch
 
     async def _write(self, batch: WriteBatch) -> None:
         loop, writer = asyncio.get_running_loop(), self._parts.writer
-        while True:
-            staged = await loop.run_in_executor(
-                self._thread, self._parts.records.records, batch, dict(self._claims), dict(self._cuts)
-            )
-            try:
-                offsets = await loop.run_in_executor(self._thread, writer.stage, staged.records)
-                break
-            except RecordRefused as error:
-                self._parts.gauges.transaction("refused")
-                await self._make_smaller(batch, staged.origins[error.index], error)
+        staged, offsets = await self._stage(batch)
         self._keeper.handle(Staged(*staged.split(offsets)))
         assert self.staged is not None
         point = CommitPoint(self.staged.base, encode_pointers(self.staged.pointers))
@@ -174,8 +178,23 @@ class Committer:
         await loop.run_in_executor(self._thread, writer.commit, self._parts.member, points)
         self._forget_ended()
 
+    async def _stage(self, batch: WriteBatch) -> tuple[StagedRecords, list[int]]:
+        """The batch lies in Kafka, uncommitted; what is refused of it has been made smaller."""
+        loop, parts = asyncio.get_running_loop(), self._parts
+        while True:
+            origins = [origin_of(keyed) for keyed in batch.statuses]
+            try:
+                staged = await loop.run_in_executor(
+                    self._thread, parts.records.records, batch, dict(self._claims), dict(self._cuts)
+                )
+                origins = staged.origins
+                return staged, await loop.run_in_executor(self._thread, parts.writer.stage, staged.records)
+            except RecordRefused as error:
+                parts.gauges.transaction("refused")
+                await self._make_smaller(batch, origins[error.index], error)
+
     async def _make_smaller(self, batch: WriteBatch, origin: Origin, error: RecordRefused) -> None:
-        """A record is too large for the broker: its bytes go to the blob store, then more and more is left out."""
+        """A record is refused: its bytes go to the blob store, then more and more is left out."""
         cut = self._cuts.get(origin, Cut.NOTHING)
         if cut is Cut.KEY:
             raise TransactionAborted(

@@ -5,11 +5,12 @@ from collections import Counter
 
 from postlane.adapters.metrics import Metrics
 from postlane.core import metrics as names
-from postlane.core.attempt import Attempted, Judgement
+from postlane.core.attempt import Attempted
 from postlane.core.lane_mail import WriteBatch
 from postlane.core.lanes import Lanes
 from postlane.core.relay_gate import Hold
 from postlane.core.status import MailState
+from postlane.outbound.relay_desk import Delivery
 
 
 class Gauges:
@@ -25,6 +26,10 @@ class Gauges:
     def recovered(self, seconds: float) -> None:
         """A partition was taken over."""
         self._metrics.histogram(names.RECOVERY_SECONDS).observe(seconds)
+
+    def fault(self, *, fenced: bool) -> None:
+        """A partition was given up."""
+        self._metrics.counter(names.PARTITION_FAULTS, kind="fenced" if fenced else "fault").inc()
 
     def transaction(self, end: str) -> None:
         """A transaction ended otherwise than by its commit."""
@@ -44,17 +49,20 @@ class Gauges:
             if status.state is MailState.DUPLICATE:
                 self._metrics.counter(names.DUPLICATES).inc()
 
-    def attempt(self, relay: str, judgement: Judgement, seconds: float) -> None:
+    def attempt(self, delivery: Delivery) -> None:
         """An SMTP attempt came back."""
+        judgement, relay = delivery.ended.judgement, delivery.ended.relay
         if isinstance(judgement, Attempted):
             troubles = judgement.failed or judgement.waiting
             cause = troubles[0].cause if troubles else "accepted"
             if judgement.unknown:
                 self._metrics.counter(names.UNKNOWN_OUTCOMES, relay=relay).inc()
+            if judgement.accepted is not None:
+                self._metrics.histogram(names.DELIVERY_SECONDS).observe(max(0.0, delivery.age_seconds))
         else:
             cause = judgement.cause
         self._metrics.counter(names.ATTEMPTS, relay=relay, cause=cause).inc()
-        self._metrics.histogram(names.ATTEMPT_SECONDS, relay=relay).observe(seconds)
+        self._metrics.histogram(names.ATTEMPT_SECONDS, relay=relay).observe(delivery.seconds)
 
     def relay(self, relay: str, hold: Hold | None, before: Hold | None) -> None:
         """The relay is held, or free again."""

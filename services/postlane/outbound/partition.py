@@ -35,13 +35,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionParts:
-    """What a partition's owner works with; `attempt` starts an SMTP attempt for an owner, `lost` hears when an owner gives up."""
+    """What a partition's owner works with; `attempt` starts an SMTP attempt for an owner, `lost` hears when an owner gives up and whether it was fenced."""
 
     committing: CommitterParts
     intake: Intake
     journal: JournalReader
     attempt: "Callable[[PartitionOwner, Attempt], None]"
-    lost: "Callable[[PartitionOwner], None]"
+    lost: "Callable[[PartitionOwner, bool], None]"
 
 
 class PartitionOwner:
@@ -81,9 +81,9 @@ class PartitionOwner:
             log.exception("lanes_fault", partition=self.partition)
             self.give_up()
 
-    def give_up(self) -> None:
+    def give_up(self, *, fenced: bool = False) -> None:
         """Fenced, or a fault of ours: what is in memory cannot be trusted, what is in Kafka can."""
-        self.parts.lost(self)
+        self.parts.lost(self, fenced)
 
     def stop_starting(self) -> None:
         """Start no more attempts; those in flight go on."""

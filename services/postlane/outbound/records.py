@@ -4,26 +4,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from postlane.adapters.avro_codec import Codec
+from postlane.adapters.avro_codec import Codec, Unencodable
 from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.core.lane_mail import Content, DeadCopy, KeyedStatus, PutCopy, WriteBatch
 from postlane.core.mail import BlobRef
 from postlane.core.status import Origin
 from postlane.core.trail import Headers, encode, encode_claim
 from postlane.outbound.topics import OutboundTopics
-from postlane.ports import NewRecord, TopicPartition
+from postlane.ports import NewRecord, RecordRefused, TopicPartition
 
 REASON_MAX = 2000  # characters; a relay's words are for reading, and a status must fit its topic
+LEFT_OUT = "left out: this status could not be written with it"
 
 Claims = dict[Origin, BlobRef]
 
 
 class Cut(IntEnum):
-    """How much of a mail's records is left out because the broker refuses them as too large; each step includes those before it."""
+    """How much of a mail's records is left out because they are refused: too large, or not to be encoded. Each step includes those before it."""
 
     NOTHING = 0
     VALUE = 1  # the bytes go to the blob store, a status drops recipients and metadata
-    HEADERS = 2  # the producer's own headers
+    HEADERS = 2  # the producer's own headers, the relay's words
     KEY = 3  # the key; the origin still says what the record is about
 
 
@@ -52,24 +53,34 @@ class RecordWriter:
         self._dlq = TopicPartition(topics.dlq, partition)
 
     def records(self, batch: WriteBatch, claims: Claims, cuts: Mapping[Origin, Cut]) -> StagedRecords:
-        """Encode a batch. Copies of mails in `claims` name their blob instead of carrying bytes; `cuts` says how small a mail's records must be."""
-        records = [self._status_record(keyed, cuts) for keyed in batch.statuses]
+        """Encode a batch. Copies of mails in `claims` name their blob instead of carrying bytes; `cuts` says how small a mail's records must be.
+
+        Raises RecordRefused for a status that cannot be encoded, with its place in the batch's statuses.
+        """
+        records = []
+        for index, keyed in enumerate(batch.statuses):
+            try:
+                records.append(self._status_record(keyed, cuts))
+            except Unencodable as error:
+                raise RecordRefused(index, str(error)) from None
         records += [self._put_record(copy, claims, cuts) for copy in batch.puts]
         records += [
             NewRecord(to=self._retry, key=key, value=None, headers=encode(done)) for key, done in batch.dones
         ]
         records += [self._dead_record(copy, claims, cuts) for copy in batch.dead]
-        origins = [Origin(keyed.status.topic_id, keyed.status.offset) for keyed in batch.statuses]
+        origins = [origin_of(keyed) for keyed in batch.statuses]
         origins += [copy.put.origin for copy in batch.puts]
         origins += [done.origin for _, done in batch.dones]
         origins += [copy.dead.origin for copy in batch.dead]
         return StagedRecords(records, origins, len(batch.statuses), len(batch.puts))
 
     def _status_record(self, keyed: KeyedStatus, cuts: Mapping[Origin, Cut]) -> NewRecord:
-        cut = cuts.get(Origin(keyed.status.topic_id, keyed.status.offset), Cut.NOTHING)
+        cut = cuts.get(origin_of(keyed), Cut.NOTHING)
         status = replace(keyed.status, reason=keyed.status.reason[:REASON_MAX])
         if cut >= Cut.VALUE:
             status = replace(status, recipients=(), metadata={})
+        if cut >= Cut.HEADERS:
+            status = replace(status, reason=LEFT_OUT, reply=None, relay=None, message_id=None)
         headers = cloud_event_headers(status, self._source) if cut < Cut.HEADERS else ()
         key = keyed.key if cut < Cut.KEY else None
         return NewRecord(to=self._status, key=key, value=self._codec.encode(status), headers=headers)
@@ -86,6 +97,11 @@ class RecordWriter:
         value, headers = _body(copy.content, claims.get(origin), cut)
         key = copy.key if cut < Cut.KEY else None
         return NewRecord(to=self._dlq, key=key, value=value, headers=headers + encode(copy.dead))
+
+
+def origin_of(keyed: KeyedStatus) -> Origin:
+    """Which mail a status is about."""
+    return Origin(keyed.status.topic_id, keyed.status.offset)
 
 
 def _body(content: Content, claim: BlobRef | None, cut: Cut) -> tuple[bytes | None, Headers]:

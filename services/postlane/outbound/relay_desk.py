@@ -16,16 +16,18 @@ from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailSink
 
 CAUSE_ATTACHMENT_MISSING = "attachment_missing"
 CAUSE_NOT_BUILT = "not_built"
+CAUSE_SENDER_FAULT = "sender_fault"
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt's end, and how long it took."""
+    """One attempt's end, how long it took, and how old the request is now, by its `requested_at`."""
 
     ended: AttemptEnded
     seconds: float
+    age_seconds: float
 
 
 class RelayDesk:
@@ -51,11 +53,19 @@ class RelayDesk:
         return self.gate.free_slots(self.in_flight, now)
 
     async def deliver(self, attempt: Attempt) -> Delivery:
-        """Make one attempt; never raises for what the relay, the network or a missing attachment does."""
+        """Make one attempt. A fault of ours counts as one, too: a mail must neither be lost for it nor sent for ever."""
         request = attempt.content.request
         assert request is not None, "the lanes end a mail without a request unsent"
         started = time.monotonic()
-        message_id, judgement = await self._attempt(request, attempt.remaining)
+        try:
+            message_id, judgement = await self._attempt(request, attempt.remaining)
+        except Exception:
+            log.exception("attempt_fault", ticket=request.ticket_id, event_id=request.event_id)
+            reason = "the sender failed at this mail; see its log"
+            message_id, judgement = (
+                None,
+                _all_wait(request, attempt.remaining, CAUSE_SENDER_FAULT, reason, unknown=True),
+            )
         seconds = time.monotonic() - started
         _log_attempt(request, attempt, judgement, relay=self.name, seconds=seconds)
         ended = AttemptEnded(
@@ -65,7 +75,7 @@ class RelayDesk:
             message_id=message_id,
             jitter=random.random(),  # noqa: S311 - spreads retries
         )
-        return Delivery(ended, seconds)
+        return Delivery(ended, seconds, time.time() - request.requested_at.timestamp())
 
     async def _attempt(
         self, request: MailRequested, remaining: tuple[str, ...] | None
@@ -110,11 +120,18 @@ def _recipients(mail: BuiltMail, remaining: tuple[str, ...] | None) -> tuple[str
     return mail.recipients if remaining is None else tuple(a for a in mail.recipients if a in set(remaining))
 
 
-def _all_wait(request: MailRequested, remaining: tuple[str, ...] | None, cause: str, error: str) -> Attempted:
+def _all_wait(
+    request: MailRequested,
+    remaining: tuple[str, ...] | None,
+    cause: str,
+    error: str,
+    *,
+    unknown: bool = False,
+) -> Attempted:
     addresses = remaining or recipients_of(request)
     answer = Lost(Phase.DATA, error)
     waiting = tuple(RecipientTrouble(address, cause, answer, None) for address in addresses)
-    return Attempted(delivered=(), waiting=waiting, failed=(), accepted=None, unknown=False)
+    return Attempted(delivered=(), waiting=waiting, failed=(), accepted=None, unknown=unknown)
 
 
 def _log_attempt(

@@ -1,7 +1,6 @@
 """The outbound loop: partitions come and go, records arrive, free slots of the relay are handed round."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,9 +8,11 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.http_health import Health
+from postlane.core.instants import iso_utc
 from postlane.core.lane_mail import Attempt, RelayHolds, RelayOpens, SlotsFree, Tick
 from postlane.core.lanes import Lanes, LanesPolicy
 from postlane.core.relay_gate import Hold
+from postlane.core.rest import RestPolicy
 from postlane.core.scribe import Scribe
 from postlane.outbound.committer import CommitterParts
 from postlane.outbound.gauges import Gauges
@@ -20,35 +21,21 @@ from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.partition import PartitionOwner, PartitionParts
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_desk import RelayDesk
-from postlane.outbound.takeover import TakenOver, TakeOver
+from postlane.outbound.succession import Succession, SuccessionParts, Taken
+from postlane.outbound.takeover import TakeOver
+from postlane.outbound.topic_watch import watch_topic
 from postlane.outbound.topics import OutboundTopics
-from postlane.ports import (
-    BlobStore,
-    Fenced,
-    GroupMember,
-    LogRecord,
-    LogUnavailable,
-    LogWriter,
-    TopicPartition,
-)
+from postlane.ports import BlobStore, GroupMember, LogRecord, LogWriter, TopicPartition
 
 TICK_SECONDS = 0.1
 REPORT_SECONDS = 2.0
 KAFKA_QUIET_SECONDS = 10.0  # without a complaint of the client for so long, Kafka counts as well
-TAKE_OVER_FAULT_SECONDS = 10.0
-TOPIC_CHECK_SECONDS = (
-    30.0  # a topic that is recreated or grows under us breaks the order: noticed at least this often
-)
-TAKE_OVER_AGAIN_SECONDS = 1.0
-# A member that was stopped or cut off for long is fenced by its successor before it hears that the group has put it out. Were it to
-# take the partition back at once, it would fence its successor for nothing: the group takes no commit of a member that is out.
-FENCED_PAUSE_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class MembershipLost(Exception):
-    """The Kafka client is beyond repair, or the topic was truncated under us: a new process recovers from what Kafka knows."""
+    """The Kafka client is beyond repair: a new process recovers from what Kafka knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +56,7 @@ class SenderParts:
     health: Health
     commit_interval_seconds: float
     drain_seconds: float
+    rest: RestPolicy
 
 
 class Sender:
@@ -76,10 +64,20 @@ class Sender:
 
     def __init__(self, parts: SenderParts) -> None:
         self.parts = parts
-        self._member: asyncio.Future[GroupMember] = asyncio.get_running_loop().create_future()
+        self._member: GroupMember | None = None
+        self._joined = asyncio.Event()
         self._owners: dict[int, PartitionOwner] = {}
         self._assigned: set[int] = set()
-        self._taking_over: dict[int, asyncio.Task[None]] = {}
+        self._succession = Succession(
+            SuccessionParts(
+                take_over=parts.take_over,
+                writer=parts.writer,
+                gauges=parts.gauges,
+                rest=parts.rest,
+                joined=self._joined,
+                taken=self._taken,
+            )
+        )
         self._stopping = False
         self._told: Hold | None = None
         self._turn = 0
@@ -88,7 +86,8 @@ class Sender:
 
     def joined(self, member: GroupMember) -> None:
         """The membership whose words arrive here."""
-        self._member.set_result(member)
+        self._member = member
+        self._joined.set()
 
     # The group's words
 
@@ -97,13 +96,14 @@ class Sender:
         log.info("partitions_assigned", partitions=sorted(partitions))
         for partition in partitions:
             self._assigned.add(partition)
-            self._begin_take_over(partition)
+            self._succeed(partition)
+        self._report_owned()
 
     async def release(self, partitions: Sequence[int]) -> None:
         """Finish and give back, within the drain time."""
         log.info("partitions_revoked", partitions=sorted(partitions))
         self._assigned -= set(partitions)
-        self._stop_taking_over(partitions)
+        self._succession.cancel(partitions)
         owners = [self._owners[p] for p in partitions if p in self._owners]
         for owner in owners:
             owner.stop_starting()
@@ -115,7 +115,7 @@ class Sender:
         """These belong to somebody else already."""
         log.warning("partitions_lost", partitions=sorted(partitions))
         self._assigned -= set(partitions)
-        self._stop_taking_over(partitions)
+        self._succession.cancel(partitions)
         self._forget(partitions)
 
     def fetched(self, partition: int, session: int, records: Sequence[LogRecord]) -> None:
@@ -135,59 +135,30 @@ class Sender:
 
     # Taking over
 
-    def _begin_take_over(self, partition: int, pause_seconds: float = 0.0) -> None:
-        if partition not in self._taking_over and partition not in self._owners and not self._stopping:
-            self._taking_over[partition] = asyncio.create_task(self._take_over(partition, pause_seconds))
+    def _succeed(self, partition: int) -> None:
+        if partition not in self._owners and not self._stopping:
+            self._succession.begin(partition)
 
-    async def _take_over(self, partition: int, pause_seconds: float) -> None:
-        member = await self._member
-        while True:
-            await asyncio.sleep(pause_seconds)
-            writer = self.parts.writer(partition)
-            started = time.monotonic()
-            try:
-                taken = await asyncio.to_thread(self.parts.take_over.run, writer, partition)
-            except (Fenced, LogUnavailable) as error:
-                log.warning("take_over_failed", partition=partition, reason=str(error))
-                pause = FENCED_PAUSE_SECONDS if isinstance(error, Fenced) else TAKE_OVER_AGAIN_SECONDS
-                pause_seconds = pause * (1 + random.random())  # noqa: S311 - spreads
-            except asyncio.CancelledError:
-                asyncio.get_running_loop().run_in_executor(None, writer.close)
-                raise
-            except (
-                Exception
-            ):  # a fault of ours, or a record that nobody foresaw: never give a partition up in silence
-                log.exception("take_over_fault", partition=partition)
-                pause_seconds = TAKE_OVER_FAULT_SECONDS
-            else:
-                break
-            await asyncio.to_thread(writer.close)
-        seconds = time.monotonic() - started
-        self.parts.gauges.recovered(seconds)
-        self._taking_over.pop(partition, None)
-        if self._stopping:
-            await asyncio.to_thread(writer.close)
+    def _taken(self, taken: Taken) -> None:
+        if self._stopping or taken.partition not in self._assigned:
+            asyncio.get_running_loop().run_in_executor(None, taken.writer.close)
             return
-        self._own(partition, writer, member, taken)
-        log.info(
-            "partition_taken_over",
-            partition=partition,
-            position=taken.recovered.base,
-            parked=len(taken.recovered.parked),
-            seconds=round(seconds, 3),
-        )
+        for alarm in taken.found.alarms:
+            log.error("recovery_alarm", partition=taken.partition, alarm=alarm)
+        self._own(taken)
+        self._report_owned()
 
-    def _own(self, partition: int, writer: LogWriter, member: GroupMember, taken: TakenOver) -> None:
-        for alarm in taken.alarms:
-            log.error("recovery_alarm", partition=partition, alarm=alarm)
+    def _own(self, taken: Taken) -> None:
+        assert self._member is not None, "nothing is taken over before we have joined"
+        partition, found = taken.partition, taken.found
         topics = self.parts.topics
         scribe = Scribe(
-            topic=topics.main, topic_id=taken.topic_id, partition=partition, instance=self.parts.instance
+            topic=topics.main, topic_id=found.topic_id, partition=partition, instance=self.parts.instance
         )
         committing = CommitterParts(
             main=TopicPartition(topics.main, partition),
-            writer=writer,
-            member=member,
+            writer=taken.writer,
+            member=self._member,
             records=self.parts.records(partition),
             blobs=self.parts.blobs,
             gauges=self.parts.gauges,
@@ -199,27 +170,20 @@ class Sender:
             intake=self.parts.intake,
             journal=self.parts.journal,
             attempt=self._start_attempt,
-            lost=self._fenced,
+            lost=self._given_up,
         )
-        owner = PartitionOwner(parts, Lanes(self.parts.policy, scribe, taken.recovered, time.time()))
-        self._owners[partition] = owner
+        lanes = Lanes(self.parts.policy, scribe, found.recovered, time.time(), taken.cautious_until)
+        owner = self._owners[partition] = PartitionOwner(parts, lanes)
         if self._told is not None:
             owner.handle(_holds(self._told))
         owner.start()
-        self._report_owned()
 
-    def _fenced(self, owner: PartitionOwner) -> None:
+    def _given_up(self, owner: PartitionOwner, fenced: bool) -> None:
         if self._owners.get(owner.partition) is not owner:
             return
+        if owner.partition in self._assigned and not self._stopping:  # still ours as far as we have heard
+            self._succession.begin_after_fault(owner.partition, fenced=fenced)
         self._forget([owner.partition])
-        if owner.partition in self._assigned:  # still ours as far as we have heard
-            self._begin_take_over(owner.partition, FENCED_PAUSE_SECONDS)
-
-    def _stop_taking_over(self, partitions: Sequence[int]) -> None:
-        for partition in partitions:
-            task = self._taking_over.pop(partition, None)
-            if task is not None:
-                task.cancel()
 
     def _forget(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
@@ -231,7 +195,7 @@ class Sender:
     def _report_owned(self) -> None:
         self.parts.gauges.owned(len(self._owners))
         missing = sorted(self._assigned - self._owners.keys())
-        self.parts.health.set("partitions", not missing, f"taking over {missing}" if missing else "")
+        self.parts.health.set("partitions", not missing, self._succession.waiting_for(missing))
 
     # Sending
 
@@ -256,14 +220,9 @@ class Sender:
     async def _attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
         try:
             delivery = await self.parts.desk.deliver(attempt)
-        except Exception:  # a fault of ours: the lane must not stay busy for ever
-            log.exception("attempt_fault", partition=owner.partition, offset=attempt.origin.offset)
-            owner.attempt_over(attempt.origin)
-            self._fenced(owner)
-            return
         finally:
             self.parts.desk.in_flight -= 1
-        self.parts.gauges.attempt(self.parts.desk.name, delivery.ended.judgement, delivery.seconds)
+        self.parts.gauges.attempt(delivery)
         self._tell_hold()
         owner.handle(delivery.ended)
         owner.attempt_over(attempt.origin)
@@ -276,8 +235,9 @@ class Sender:
             return
         self._told = hold
         self.parts.gauges.relay(self.parts.desk.name, hold, before)
-        reason = "" if hold is None else f"held until {hold.until:.0f}: {hold.reason}"
-        self.parts.health.set(f"relay:{self.parts.desk.name}", hold is None, reason)
+        reason = "" if hold is None else f"held until {iso_utc(hold.until)}: {hold.reason}"
+        # A held relay is no reason to take the service out of use: it works as it should.
+        self.parts.health.set(f"relay:{self.parts.desk.name}", True, reason)
         if hold is None or before is None:
             event = "relay_released" if hold is None else "relay_held"
             log.warning(
@@ -289,47 +249,32 @@ class Sender:
     # Time
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tick until told to stop. Raises MembershipLost."""
+        """Tick until told to stop. Raises MembershipLost, TopicChanged."""
+        watch = asyncio.create_task(watch_topic(self.parts.take_over.event_log, self.parts.topics.main))
         reported = time.monotonic()
-        watch = asyncio.create_task(self._watch_topic())
-        while not stop.is_set():
-            if watch.done():
-                watch.result()
-            if self._fatal is not None:
-                raise MembershipLost(self._fatal)
-            for owner in list(self._owners.values()):
-                owner.handle(Tick())
-            self.pump()
-            if time.monotonic() - reported > REPORT_SECONDS:
-                reported = time.monotonic()
-                self._report()
-            await _wait(stop, TICK_SECONDS)
-        watch.cancel()
-        self._stopping = True
-        for owner in self._owners.values():
-            owner.stop_starting()
-
-    async def _watch_topic(self) -> None:
-        """Raises MembershipLost when the main topic is no longer the one that we started on."""
-        event_log, main = self.parts.take_over.event_log, self.parts.topics.main
-        known: tuple[str, int] | None = None
-        while True:
-            try:
-                found = (
-                    await asyncio.to_thread(event_log.topic_id, main),
-                    await asyncio.to_thread(event_log.partition_count, main),
-                )
-            except LogUnavailable as error:
-                log.debug("topic_not_checked", reason=str(error))
-            else:
-                if known is not None and found != known:
-                    raise MembershipLost(f"{main} was recreated or its partitions were changed while we ran")
-                known = found
-            await asyncio.sleep(TOPIC_CHECK_SECONDS)
+        try:
+            while not stop.is_set():
+                if watch.done():
+                    watch.result()
+                if self._fatal is not None:
+                    raise MembershipLost(self._fatal)
+                for owner in list(self._owners.values()):
+                    owner.handle(Tick())
+                self.pump()
+                if time.monotonic() - reported > REPORT_SECONDS:
+                    reported = time.monotonic()
+                    self._report()
+                await _wait(stop, TICK_SECONDS)
+        finally:
+            watch.cancel()
+            self._stopping = True
+            for owner in self._owners.values():
+                owner.stop_starting()
 
     def _report(self) -> None:
         for owner in self._owners.values():
             owner.report()
+        self._report_owned()
         if time.monotonic() - self._stumbled_at > KAFKA_QUIET_SECONDS:
             self.parts.health.set("kafka", True)
 

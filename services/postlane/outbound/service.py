@@ -7,16 +7,17 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.process import CannotStart, Runtime
-from postlane.adapters.schema_registry import registry_of
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
-from postlane.adapters.topic_gate import await_topics
+from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.sections import OutboundSection, RelaySection
 from postlane.config.settings import Settings
 from postlane.core.lanes import LanesPolicy
 from postlane.core.mime_build import BuildPolicy
 from postlane.core.relay_gate import GatePolicy, RelayGate
+from postlane.core.rest import RestPolicy
 from postlane.core.retry import RetryPolicy, parse_schedule
+from postlane.core.status import MailStatus
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
@@ -37,8 +38,10 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     loop = asyncio.get_running_loop()
     if not await await_topics(settings, TOPICS, runtime):
         return
+    codec = await await_codec(settings, (MailStatus,), runtime)
+    if codec is None:
+        return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
-        codec = Codec(registry_of(settings.kafka))
         sink = SmtpSink(relay_name, relay)
         parts = _wire(settings, runtime, event_log, codec, _desk(settings, relay_name, relay, sink))
         sender = Sender(parts)
@@ -121,4 +124,5 @@ def _wire(
         health=runtime.health,
         commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,
         drain_seconds=settings.outbound.drain_seconds,
+        rest=RestPolicy(),
     )

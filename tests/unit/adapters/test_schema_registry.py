@@ -1,14 +1,12 @@
 """The registry adapter against a small HTTP server that speaks the part of Confluent's interface that it uses."""
 
-import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
+from fakes.registry_server import RegistryServer
 from localstack.ports import free_ports
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.adapters.schema_registry import (
@@ -23,66 +21,6 @@ from postlane.ports import LogUnavailable
 
 RECORD = "postlane.Thing"
 SCHEMA = '{"type": "record", "name": "Thing", "namespace": "postlane", "fields": []}'
-
-
-class RegistryServer(ThreadingHTTPServer):
-    """Keeps schemas in memory; `fault` is answered to everything, `closed` refuses to register."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), RegistryHandler)
-        self.schemas: dict[int, dict[str, Any]] = {}
-        self.fault: int | None = None
-        self.closed = False
-        self.registrations = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://user:secret@127.0.0.1:{self.server_address[1]}"
-
-
-class RegistryHandler(BaseHTTPRequestHandler):
-    server: RegistryServer
-
-    def do_GET(self) -> None:
-        schema = self.server.schemas.get(int(self.path.split("?")[0].rsplit("/", 1)[1]))
-        if schema is None:
-            self.answer(404, {"error_code": 40403, "message": "Schema not found"})
-        else:
-            self.answer(200, schema)
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        subject = self.path.split("?")[0].removeprefix("/subjects/")
-        known = [number for number, each in self.server.schemas.items() if each["schema"] == body["schema"]]
-        if subject.endswith("/versions"):
-            self.register(body, known)
-        elif known:
-            found = {"subject": subject, "id": known[0], "version": 1, "schema": body["schema"]}
-            self.answer(200, found)
-        else:
-            self.answer(404, {"error_code": 40403, "message": "Schema not found"})
-
-    def register(self, body: dict[str, Any], known: list[int]) -> None:
-        if self.server.closed:
-            self.answer(409, {"error_code": 409, "message": "incompatible with an earlier schema"})
-            return
-        self.server.registrations += 1
-        number = known[0] if known else 7 + len(self.server.schemas)
-        self.server.schemas[number] = {"schema": body["schema"], "schemaType": body.get("schemaType", "AVRO")}
-        self.answer(200, {"id": number})
-
-    def answer(self, status: int, body: dict[str, Any]) -> None:
-        if self.server.fault is not None:
-            status, body = self.server.fault, {"error_code": self.server.fault, "message": "broken"}
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its name in the standard library)
-        """Say nothing."""
 
 
 @pytest.fixture
@@ -131,7 +69,7 @@ def test_a_schema_of_another_kind_is_named(server: RegistryServer) -> None:
         ConfluentRegistry(server.url).schema_of(8)
 
 
-@pytest.mark.parametrize("status", [500, 503, 429])
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
 def test_a_broken_registry_is_nobody_s_fault(server: RegistryServer, status: int) -> None:
     server.fault = status
     with pytest.raises(RegistryUnavailable) as failure:
