@@ -199,7 +199,7 @@ def _put_copy(mail: LaneMail) -> PutCopy:
             first_seen_ms=round(mail.first_seen * 1000),
             due_ms=round(mail.due * 1000),
             remaining=mail.remaining,
-            held=0,
+            held=mail.held,
             cause=mail.cause,
             reason=mail.reason,
         ),

@@ -45,7 +45,7 @@ class LaneMail:
     """One unfinished mail; mutable, owned by its lane.
 
     `retry_offset` says where its live `put` stands in the journal (None = not parked); `journaled` = it has one or shall get one. `content` is None while a parked
-    mail's bytes lie in the journal alone. `due` and `first_seen` are seconds since 1970; `first_seen` moves on while
+    mail's bytes lie in the journal alone. `held` > 0: it has died that often and a person decided, or has to, what becomes of it. `due` and `first_seen` are seconds since 1970; `first_seen` moves on while
     the relay is held, so that held time does not age the mail.
     """
 
@@ -58,6 +58,7 @@ class LaneMail:
     attempt: int = 0
     remaining: tuple[str, ...] | None = None
     retry_offset: int | None = None
+    held: int = 0
     cause: str = "new"
     reason: str = "waits for its turn"
     journaled: bool = False
@@ -127,6 +128,33 @@ class RelayOpens:
 
 
 @dataclass(frozen=True, slots=True)
+class TicketHeld:
+    """A person wants nothing of this ticket to be sent."""
+
+    key: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TicketFreed:
+    """The hold of this ticket is over."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MailDecided:
+    """A person decided what becomes of a mail after its `held`-th death (0 = it has not died): skip it, or try it again.
+
+    One that names another number is stale, and ignored.
+    """
+
+    origin: Origin
+    held: int
+    skip: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CutDue:
     """The committer is free: cut a batch of what happened since the last one."""
 
@@ -161,6 +189,9 @@ Event = (
     | AttemptEnded
     | RelayHolds
     | RelayOpens
+    | TicketHeld
+    | TicketFreed
+    | MailDecided
     | CutDue
     | Staged
     | Committed

@@ -6,6 +6,15 @@ from typing import assert_never
 from postlane.core.aftermath import Aftermath, expires_at, weigh
 from postlane.core.attempt import RelayHeld
 from postlane.core.committing import Outcome
+from postlane.core.lane_holds import (
+    CAUSE_TICKET_HELD,
+    decided,
+    relay_holds,
+    relay_opens,
+    ticket_freed,
+    ticket_held,
+)
+from postlane.core.lane_loading import LOADS_MAX, loaded, loads, release_bytes
 from postlane.core.lane_mail import (
     Aborted,
     Arrival,
@@ -18,31 +27,27 @@ from postlane.core.lane_mail import (
     Effect,
     Event,
     LaneMail,
-    Load,
     Loaded,
-    PauseFetching,
+    MailDecided,
     RelayHolds,
     RelayOpens,
-    ResumeFetching,
     SlotsFree,
     Staged,
     Stillborn,
     Tick,
+    TicketFreed,
+    TicketHeld,
 )
 from postlane.core.lane_queue import Lane
-from postlane.core.lanes import Lanes
+from postlane.core.lane_relief import relieve_base, relieve_window, window
+from postlane.core.lanes import Lanes, Why
 from postlane.core.status import MailState, Origin
 
-LOADS_MAX = 256  # parked mails read ahead of a free slot; bounds their memory
-RELIEF_SHARE = 0.75  # of the window: above it, waiting lanes are parked to let others in
-RESUME_SHARE = 0.5  # of the window: far enough below it that fetching does not flutter
-RELIEF_READY_MIN = 32  # lanes that could start: with so many, a full window is a backlog, not a blockage
-BASE_SECONDS_MAX = 60.0  # a mail that holds the offset back for longer is parked
-
-BEHIND = ("behind_parked", "an earlier mail of this ticket waits")
+BEHIND = Why("behind_parked", "an earlier mail of this ticket waits")
+SCHEDULED = Why("scheduled", "the request's not_before has not come")
 
 
-def step(lanes: Lanes, event: Event, now: float) -> list[Effect]:  # noqa: C901, PLR0911 - one case per event
+def step(lanes: Lanes, event: Event, now: float) -> list[Effect]:  # noqa: C901, PLR0911, PLR0912 - one case per event
     """Apply one event (`now` in seconds since 1970) and return what the loop must do, in this order."""
     match event:
         case Arrived():
@@ -50,13 +55,19 @@ def step(lanes: Lanes, event: Event, now: float) -> list[Effect]:  # noqa: C901,
         case SlotsFree():
             return [*_slots_free(lanes, event.count, now)]
         case Loaded():
-            return [*_loaded(lanes, event, now)]
+            return [*loaded(lanes, event, now)]
         case AttemptEnded():
             return [*_attempt_ended(lanes, event, now)]
         case RelayHolds():
-            return [*_relay_holds(lanes, event, now)]
+            return [*relay_holds(lanes, event, now)]
         case RelayOpens():
-            return [*_relay_opens(lanes, now)]
+            return [*relay_opens(lanes, now)]
+        case TicketHeld():
+            return [*ticket_held(lanes, event, now)]
+        case TicketFreed():
+            return [*ticket_freed(lanes, event, now)]
+        case MailDecided():
+            return [*decided(lanes, event, now)]
         case CutDue():
             return [*_cut(lanes, now)]
         case Staged():
@@ -82,7 +93,7 @@ def _arrived(lanes: Lanes, event: Arrived, now: float) -> Iterator[Effect]:
     lanes.committing.advance(lanes.position)
     for lane in list(lanes.queue.passed(lanes.position)):
         lanes.place(lane, now)
-    yield from _window(lanes)
+    yield from window(lanes)
 
 
 def _take_in(lanes: Lanes, arrival: Arrival, origin: Origin, now: float) -> None:
@@ -105,7 +116,9 @@ def _take_in(lanes: Lanes, arrival: Arrival, origin: Origin, now: float) -> None
     lane = lanes.add(mail)
     lanes.remember(mail, arrival.content)
     if start - now > lanes.policy.retry.memory_delay_seconds:
-        lanes.park_mail(lane, mail, now, ("scheduled", "the request's not_before has not come"))
+        lanes.park_mail(lane, mail, now, SCHEDULED)
+    elif lane.key in lanes.held_tickets:
+        lanes.park_mail(lane, mail, now, Why(CAUSE_TICKET_HELD, lanes.held_tickets[lane.key], MailState.HELD))
     elif lane.journaled:
         lanes.park_mail(lane, mail, now, BEHIND)
     elif lanes.hold is not None:
@@ -142,56 +155,51 @@ def _slots_free(lanes: Lanes, count: int, now: float) -> Iterator[Effect]:
             yield Attempt(mail.origin, mail.content, mail.attempt + 1, mail.remaining)
         lanes.place(lane, now)
     # A held relay is probed with a slot: where all mail lies in the journal, the probe must be fetched from there.
-    yield from _loads(lanes, count if lanes.hold is not None else LOADS_MAX)
+    yield from loads(lanes, count if lanes.hold is not None else LOADS_MAX)
 
 
 def _ends_unsent(lanes: Lanes, lane: Lane, now: float) -> bool:
     mail = lane.mails[0]
-    stillborn = None if mail.content is None else mail.content.stillborn
-    expiry = expires_at(mail)
-    if stillborn is None and expiry is not None and now >= expiry:
-        stillborn = Stillborn(
-            MailState.EXPIRED, "expired", "the request's own expires_at has passed", dead=True
-        )
+    stillborn = _unsent_end(lanes, mail, now)
     if stillborn is None:
         return False
+    if (
+        lanes.policy.hold_dead
+        and stillborn.dead
+        and stillborn.state is not MailState.SKIPPED
+        and mail.key is not None
+    ):
+        _hold_dead(lanes, lane, now, Why(stillborn.cause, stillborn.reason, MailState.HELD))
+        return True
     status = lanes.scribe.stillborn(mail, stillborn, now)
     dead = lanes.scribe.dead(mail, stillborn, now) if stillborn.dead else None
     lanes.end(lane, Outcome(mail, status, now, dead, ends=True, blocks=True))
     return True
 
 
-def _loads(lanes: Lanes, most: int | None = None) -> Iterator[Effect]:
-    unloaded = lanes.queue.unloaded
-    limit = most if most is not None else LOADS_MAX if lanes.hold is None else 0
-    while unloaded and lanes.loading < limit:
-        lane = unloaded.popleft()
-        lane.queued = False
-        head = lane.mails[0] if lane.mails else None
-        if (
-            head is None
-            or head.content is not None
-            or head.retry_offset is None
-            or lane.busy
-            or lane.awaiting
-        ):
-            continue
-        lane.busy = head
-        lanes.loading += 1
-        yield Load(head.origin, head.retry_offset)
+def _unsent_end(lanes: Lanes, mail: LaneMail, now: float) -> Stillborn | None:
+    """Why this mail ends without an attempt, if it does."""
+    decision = lanes.decision(mail)
+    if decision is not None and decision.skip:
+        return Stillborn(
+            MailState.SKIPPED, "skipped", f"a person skipped it; before: {mail.reason}", dead=True
+        )
+    if mail.content is not None and mail.content.stillborn is not None:
+        return mail.content.stillborn
+    expiry = expires_at(mail)
+    if expiry is not None and now >= expiry:
+        return Stillborn(MailState.EXPIRED, "expired", "the request's own expires_at has passed", dead=True)
+    return None
 
 
-def _loaded(lanes: Lanes, event: Loaded, now: float) -> Iterator[Effect]:
-    lanes.loading -= 1
-    mail = lanes.mails[event.origin]
-    lane = lanes.lanes[mail.lane]
-    lane.busy = None
-    gone = Stillborn(
-        MailState.FAILED, "journal_record_lost", "its journal record was deleted or damaged", dead=True
-    )
-    lanes.remember(mail, event.content or Content(value=None, headers=(), stillborn=gone))
-    lanes.place(lane, now)
-    yield from ()
+def _hold_dead(lanes: Lanes, lane: Lane, now: float, why: Why) -> None:
+    """The head has died where dead mail waits for a person: it keeps its place, in the journal."""
+    mail = lane.mails[0]
+    mail.held += 1
+    mail.cause, mail.reason = why.cause, why.reason
+    lanes.record(Outcome(mail, lanes.scribe.waits(mail, now, None, MailState.HELD), now, blocks=True))
+    lanes.journal(lane, mail)
+    lanes.park(lane, now, BEHIND)
 
 
 def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Effect]:
@@ -203,7 +211,7 @@ def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Ef
         after = weigh(mail, event.judgement, lanes.policy.retry, now, event.jitter)
         _apply(lanes, lane, after, event, now)
     lanes.place(lane, now)
-    yield from _window(lanes)
+    yield from window(lanes)
 
 
 def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now: float) -> None:
@@ -211,6 +219,13 @@ def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now:
     mail.attempt, mail.cause, mail.reason = after.attempt, after.cause, after.reason
     status = lanes.scribe.attempted(mail, after, event, now)
     dead = lanes.scribe.dead_recipients(mail, after, now) if after.dead else None
+    if after.ends and after.dead and lanes.policy.hold_dead:
+        mail.held += 1
+        mail.remaining = after.dead
+        lanes.record(Outcome(mail, lanes.scribe.dies_held(mail, after, event, now), now, blocks=True))
+        lanes.journal(lane, mail)
+        lanes.park(lane, now, BEHIND)
+        return
     if after.again_at is None:
         blocks = after.state is not MailState.SENT
         lanes.end(lane, Outcome(mail, status, now, dead, ends=True, blocks=blocks))
@@ -219,24 +234,7 @@ def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now:
     lanes.record(Outcome(mail, status, now, dead, blocks=after.partial))
     if after.partial or after.again_at - now > lanes.policy.retry.memory_delay_seconds:
         lanes.journal(lane, mail)
-        lanes.park(lane, now, *BEHIND)
-
-
-def _relay_holds(lanes: Lanes, event: RelayHolds, now: float) -> Iterator[Effect]:
-    before, lanes.hold = lanes.hold, event
-    if before is not None and before.since == event.since and before.cause == event.cause:
-        return  # the same hold, extended: one note per mail is enough
-    for mail in lanes.mails.values():
-        if mail.content is not None:
-            lanes.committing.add(Outcome(mail, lanes.scribe.held(mail, event, now), now))
-    yield from ()
-
-
-def _relay_opens(lanes: Lanes, now: float) -> Iterator[Effect]:
-    if lanes.hold is not None:
-        lanes.age_stands_still(now - lanes.hold.since, lanes.hold.since)
-        lanes.hold = None
-    yield from _loads(lanes)
+        lanes.park(lane, now, BEHIND)
 
 
 def _cut(lanes: Lanes, now: float) -> Iterator[Effect]:
@@ -253,66 +251,20 @@ def _committed(lanes: Lanes, now: float) -> Iterator[Effect]:
         lane = lanes.lanes.get(mail.lane)
         still_here = lanes.mails.get(mail.origin) is mail
         if lane is not None and still_here and lane.busy is not mail and not lanes.committing.wants_put(mail):
-            _release_bytes(lanes, lane, mail, now)
+            release_bytes(lanes, lane, mail, now)
     for mail in durable.unblocked:
         lane = lanes.lanes[mail.lane]
         lane.awaiting -= 1
         lanes.place(lane, now)
-    yield from _loads(lanes)
-    yield from _window(lanes)
-
-
-def _release_bytes(lanes: Lanes, lane: Lane, mail: LaneMail, now: float) -> None:
-    if lane.mails[0] is mail and mail.due <= now:
-        return  # about to start: reading it back would only cost time
-    lanes.forget(mail)
-    mail.content = None
+    yield from loads(lanes)
+    yield from window(lanes)
 
 
 def _tick(lanes: Lanes, now: float) -> Iterator[Effect]:
     for lane in list(lanes.queue.due(now)):
         lanes.place(lane, now)
     if lanes.hold is None:  # while the relay takes nothing, no ticket is in another's way
-        _relieve_window(lanes, now)
-        _relieve_base(lanes, now)
-    yield from _loads(lanes)
-    yield from _window(lanes)
-
-
-def _relieve_window(lanes: Lanes, now: float) -> None:
-    policy = lanes.policy
-    fill = max(lanes.memory_mails / policy.window_mails, lanes.memory_bytes / policy.window_bytes)
-    if fill <= RELIEF_SHARE or len(lanes.queue.ready) >= min(RELIEF_READY_MIN, policy.window_mails // 4):
-        return
-    surplus = lanes.memory_mails - int(policy.window_mails * RESUME_SHARE)
-    by_length = sorted(lanes.lanes.values(), key=lambda lane: len(lane.mails) - lane.journaled, reverse=True)
-    for lane in by_length:
-        fresh = len(lane.mails) - lane.journaled
-        if fresh <= 0 or (surplus <= 0 and lanes.memory_bytes <= policy.window_bytes * RESUME_SHARE):
-            return
-        lanes.park(lane, now, "window_full", "the window is full and this ticket waits longest")
-        surplus -= fresh
-
-
-def _relieve_base(lanes: Lanes, now: float) -> None:
-    base = lanes.committing.base
-    if base != lanes.base_since[0]:
-        lanes.base_since = (base, now)
-        return
-    holding = lanes.committing.oldest_unsettled()
-    if holding is None or now - lanes.base_since[1] < BASE_SECONDS_MAX or holding.origin not in lanes.mails:
-        return
-    lane = lanes.lanes[holding.lane]
-    if lane.busy is not holding:
-        lanes.park(lane, now, "holds_base", "it waits for long, so it waits in the journal")
-
-
-def _window(lanes: Lanes) -> Iterator[Effect]:
-    policy = lanes.policy
-    fill = max(lanes.memory_mails / policy.window_mails, lanes.memory_bytes / policy.window_bytes)
-    if not lanes.paused and fill >= 1:
-        lanes.paused = True
-        yield PauseFetching()
-    elif lanes.paused and fill <= RESUME_SHARE:
-        lanes.paused = False
-        yield ResumeFetching(lanes.position)
+        relieve_window(lanes, now)
+        relieve_base(lanes, now)
+    yield from loads(lanes)
+    yield from window(lanes)

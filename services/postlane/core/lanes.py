@@ -8,6 +8,7 @@ The rules:
 4. While the oldest outcome is not durable for UNCOMMITTED_SECONDS_MAX, or more than K are not, nothing starts. After a fault
    (core.rest) one mail is in flight at a time, and only while nothing is uncommitted.
 5. A lane with a journaled mail journals every later one, so that the offset keeps moving.
+6. A held ticket starts nothing, and a mail that died where dead mail is held keeps its place until a person decides.
 
 This module holds the state and its moves; core.lane_steps says which event makes which moves.
 """
@@ -15,26 +16,36 @@ This module holds the state and its moves; core.lane_steps says which event make
 from dataclasses import dataclass
 
 from postlane.core.committing import Committing, Outcome
-from postlane.core.lane_mail import Content, LaneMail, Recovered, RelayHolds
+from postlane.core.lane_mail import Content, LaneMail, MailDecided, Recovered, RelayHolds
 from postlane.core.lane_queue import Lane, LaneQueue
 from postlane.core.ledger import Ledger
 from postlane.core.retry import RetryPolicy
 from postlane.core.scribe import Scribe
-from postlane.core.status import Origin
+from postlane.core.status import MailState, Origin
 
 UNCOMMITTED_SECONDS_MAX = 5.0  # bounds how many mails a killed sender can repeat
 KEYLESS = b"\x00keyless:"  # no ticket id starts with NUL: a keyless record gets a lane of its own
 
 
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a mail waits: a token, a sentence, and whether for a time (DEFERRED) or for a person (HELD)."""
+
+    cause: str
+    reason: str
+    state: MailState = MailState.DEFERRED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanesPolicy:
-    """The limits of one partition's lanes; `uncommitted_max` is K."""
+    """The limits of one partition's lanes; `uncommitted_max` is K. `hold_dead`: dead mail waits for a person, and its ticket with it."""
 
     retry: RetryPolicy
     window_mails: int
     window_bytes: int
     uncommitted_max: int
     duplicate_window_seconds: float
+    hold_dead: bool = False
     recommit_seconds: float = 3600.0  # an idle group's offsets must not look forgotten
 
 
@@ -59,6 +70,8 @@ class Lanes:
         self.mails: dict[Origin, LaneMail] = {}
         self.seen = dict(recovered.seen)
         self.hold: RelayHolds | None = None
+        self.held_tickets: dict[bytes, str] = {}
+        self.decisions: dict[Origin, MailDecided] = {}
         self.paused = False
         self.loading = 0
         self.in_flight = 0
@@ -86,6 +99,7 @@ class Lanes:
                 remaining=put.remaining,
                 retry_offset=retry_offset,
                 journaled=True,
+                held=put.held,
                 cause=put.cause,
                 reason=put.reason,
             )
@@ -105,11 +119,24 @@ class Lanes:
         return mail.origin.offset if waits else None
 
     def startable(self, lane: Lane, now: float) -> bool:
-        """Whether the lane's head may start (rules 1 to 3)."""
-        if lane.busy is not None or lane.awaiting or not lane.mails:
+        """Whether the lane's head may start (rules 1 to 3, and 6)."""
+        if lane.busy is not None or lane.awaiting or not lane.mails or self.is_held(lane):
             return False
         head = lane.mails[0]
         return head.content is not None and head.due <= now and self.guard_position(head) is None
+
+    def decision(self, mail: LaneMail) -> MailDecided | None:
+        """What a person decided about the mail as it stands now."""
+        decided = self.decisions.get(mail.origin)
+        return decided if decided is not None and decided.held == mail.held else None
+
+    def is_held(self, lane: Lane) -> bool:
+        """Whether the lane waits for a person (rule 6); a mail to be skipped does not."""
+        head = lane.mails[0]
+        decided = self.decision(head)
+        if decided is not None and decided.skip:
+            return False
+        return lane.key in self.held_tickets or (head.held > 0 and decided is None)
 
     def may_start(self, now: float) -> bool:
         """Whether the bound on duplicates lets anything start (rule 4)."""
@@ -140,6 +167,13 @@ class Lanes:
         """Queue the lane where its head belongs, or forget it when it is over."""
         if not lane.mails and not lane.awaiting and self.lanes.get(lane.key) is lane:
             del self.lanes[lane.key]
+        if lane.mails:
+            head = lane.mails[0]
+            decided = self.decision(head)
+            if decided is not None and decided.skip:
+                head.due = min(head.due, now)
+            elif self.is_held(lane):
+                return
         self.queue.place(lane, now, self.guard_position)
 
     def remember(self, mail: LaneMail, content: Content) -> None:
@@ -183,19 +217,23 @@ class Lanes:
             lane.journaled += 1
         self.committing.want_put(mail)
 
-    def park(self, lane: Lane, now: float, cause: str, reason: str) -> None:
+    def park(self, lane: Lane, now: float, why: Why) -> None:
         """Journal all of the lane that is not yet journaled (rule 5)."""
         for mail in lane.mails:
             if not mail.journaled:
-                self.park_mail(lane, mail, now, (cause, reason))
+                self.park_mail(lane, mail, now, why)
 
-    def park_mail(self, lane: Lane, mail: LaneMail, now: float, why: tuple[str, str]) -> None:
-        """Journal one mail with a status that says why (cause, reason); one in flight will say it itself."""
+    def park_mail(self, lane: Lane, mail: LaneMail, now: float, why: Why) -> None:
+        """Journal one mail with a status that says why; one in flight will say it itself."""
         self.journal(lane, mail)
         if mail is not lane.busy:
-            mail.cause, mail.reason = why
-            next_at = max(mail.due, lane.mails[0].due)
-            self.committing.add(Outcome(mail, self.scribe.waits(mail, now, next_at), now))
+            self.note(lane, mail, now, why)
+
+    def note(self, lane: Lane, mail: LaneMail, now: float, why: Why) -> None:
+        """Write down why this mail waits."""
+        mail.cause, mail.reason = why.cause, why.reason
+        next_at = None if self.is_held(lane) else max(mail.due, lane.mails[0].due)
+        self.committing.add(Outcome(mail, self.scribe.waits(mail, now, next_at, why.state), now))
 
     def age_stands_still(self, seconds: float, since: float) -> None:
         """Held time does not age a mail."""

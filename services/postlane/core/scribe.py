@@ -1,7 +1,7 @@
 """Writes down what happens to the mails of one partition: statuses and dead-letter obituaries."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postlane.core.aftermath import Aftermath
 from postlane.core.instants import moment
@@ -56,12 +56,14 @@ class Scribe:
             attempt=mail.attempt,
         )
 
-    def waits(self, mail: LaneMail, now: float, next_at: float | None) -> KeyedStatus:
-        """The status of a mail that waits for the cause it bears."""
+    def waits(
+        self, mail: LaneMail, now: float, next_at: float | None, state: MailState = MailState.DEFERRED
+    ) -> KeyedStatus:
+        """The status of a mail that waits for the cause it bears, or for a person (HELD)."""
         return self._status(
             mail,
             now,
-            state=MailState.DEFERRED,
+            state=state,
             final=False,
             cause=mail.cause,
             reason=mail.reason,
@@ -82,6 +84,11 @@ class Scribe:
             next_attempt_at=moment(max(hold.until, mail.due)),
             relay=hold.relay,
         )
+
+    def dies_held(self, mail: LaneMail, after: Aftermath, event: AttemptEnded, now: float) -> KeyedStatus:
+        """The status of a mail that an attempt would have ended, were it not to wait for a person."""
+        ended = self.attempted(mail, after, event, now)
+        return replace(ended, status=replace(ended.status, state=MailState.HELD, final=False))
 
     def dead(self, mail: LaneMail, stillborn: Stillborn, now: float) -> DeadCopy:
         """The dead-letter copy of a mail that ends without an attempt."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -17,6 +18,7 @@ from postlane.inbound.watch import KafkaWatch
 from postlane.ports import Fenced, LogRecord
 
 RELEASE_GRACE_SECONDS = 1.0  # beyond the drain time: for what was cancelled to end
+CALM_SECONDS = 60.0  # a partition that was held for so long starts its back-off anew
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +130,7 @@ class Ownership:
         """Take over and poll until told to stop; fenced while the group still counts it as ours means: take over again."""
         failures = 0
         while not stop.is_set():
-            owner = self._parts.owner(partition)
+            owner, started = self._parts.owner(partition), time.monotonic()
             try:
                 await owner.take_over()
                 await self._poll(owner, stop)
@@ -141,7 +143,7 @@ class Ownership:
             finally:
                 owner.drop()
             if not stop.is_set():
-                failures += 1
+                failures = failures + 1 if time.monotonic() - started < CALM_SECONDS else 1
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), reconnect_seconds(failures, random.random()))  # noqa: S311
 

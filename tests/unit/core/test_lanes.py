@@ -17,6 +17,7 @@ from postlane.core.lane_mail import (
     SlotsFree,
     Tick,
 )
+from postlane.core.lane_relief import WINDOW_FULL
 from postlane.core.status import MailState, Origin, RecipientState
 from postlane.core.trail import Put
 from unit.core.lane_bench import (
@@ -279,7 +280,7 @@ def test_a_put_of_a_mail_in_flight_waits_for_its_end() -> None:
     bench.arrive(arrival(0), arrival(1))
     bench.starts()
     bench.now += 1
-    bench.lanes.park(bench.lanes.lanes[b"t"], bench.now, "window_full", "r")
+    bench.lanes.park(bench.lanes.lanes[b"t"], bench.now, WINDOW_FULL)
     batch = bench.cut()
     assert batch is not None
     assert [copy.put.origin.offset for copy in batch.puts] == [1]
@@ -289,7 +290,7 @@ def test_a_put_of_a_mail_in_flight_waits_for_its_end() -> None:
 def test_a_mail_that_ends_while_its_put_is_on_its_way_is_done_next() -> None:
     bench = Bench()
     bench.arrive(arrival(0))
-    bench.lanes.park(bench.lanes.lanes[b"t"], bench.now, "window_full", "r")
+    bench.lanes.park(bench.lanes.lanes[b"t"], bench.now, WINDOW_FULL)
     batch = bench.cut()
     assert batch is not None
     bench.stage(batch)
@@ -303,7 +304,7 @@ def test_a_mail_that_ends_while_its_put_is_on_its_way_is_done_next() -> None:
 def test_an_aborted_put_of_a_mail_that_ended_since_is_dropped() -> None:
     bench = Bench()
     bench.arrive(arrival(0))
-    bench.lanes.park(bench.lanes.lanes[b"t"], bench.now, "window_full", "r")
+    bench.lanes.park(bench.lanes.lanes[b"t"], bench.now, WINDOW_FULL)
     batch = bench.cut()
     assert batch is not None
     bench.stage(batch)

@@ -1,0 +1,54 @@
+"""Which parked mails' bytes are read back from the journal, and when they are let go again."""
+
+from collections.abc import Iterator
+
+from postlane.core.lane_mail import Content, Effect, LaneMail, Load, Loaded, Stillborn
+from postlane.core.lane_queue import Lane
+from postlane.core.lanes import Lanes
+from postlane.core.status import MailState
+
+LOADS_MAX = 256  # parked mails read ahead of a free slot; bounds their memory
+
+
+def loads(lanes: Lanes, most: int | None = None) -> Iterator[Effect]:
+    """Ask for the bytes of lanes whose head is due, up to `most` at a time."""
+    unloaded = lanes.queue.unloaded
+    limit = most if most is not None else LOADS_MAX if lanes.hold is None else 0
+    while unloaded and lanes.loading < limit:
+        lane = unloaded.popleft()
+        lane.queued = False
+        head = lane.mails[0] if lane.mails else None
+        if (
+            head is None
+            or head.content is not None
+            or head.retry_offset is None
+            or lane.busy
+            or lane.awaiting
+            or lanes.is_held(lane)
+        ):
+            continue
+        lane.busy = head
+        lanes.loading += 1
+        yield Load(head.origin, head.retry_offset)
+
+
+def loaded(lanes: Lanes, event: Loaded, now: float) -> Iterator[Effect]:
+    """The bytes of a parked mail have come, or are gone."""
+    lanes.loading -= 1
+    mail = lanes.mails[event.origin]
+    lane = lanes.lanes[mail.lane]
+    lane.busy = None
+    gone = Stillborn(
+        MailState.FAILED, "journal_record_lost", "its journal record was deleted or damaged", dead=True
+    )
+    lanes.remember(mail, event.content or Content(value=None, headers=(), stillborn=gone))
+    lanes.place(lane, now)
+    yield from ()
+
+
+def release_bytes(lanes: Lanes, lane: Lane, mail: LaneMail, now: float) -> None:
+    """The journal holds this mail: forget its bytes."""
+    if lane.mails[0] is mail and mail.due <= now and not lanes.is_held(lane):
+        return  # about to start: reading it back would only cost time
+    lanes.forget(mail)
+    mail.content = None

@@ -1,0 +1,56 @@
+"""How a partition keeps moving: waiting lanes make room in the window, and the committed offset does not stand still."""
+
+from collections.abc import Iterator
+
+from postlane.core.lane_mail import Effect, PauseFetching, ResumeFetching
+from postlane.core.lanes import Lanes, Why
+
+RELIEF_SHARE = 0.75  # of the window: above it, waiting lanes are parked to let others in
+RESUME_SHARE = 0.5  # of the window: far enough below it that fetching does not flutter
+RELIEF_READY_MIN = 32  # lanes that could start: with so many, a full window is a backlog, not a blockage
+BASE_SECONDS_MAX = 60.0  # a mail that holds the offset back for longer is parked
+
+WINDOW_FULL = Why("window_full", "the window is full and this ticket waits longest")
+HOLDS_BASE = Why("holds_base", "it waits for long, so it waits in the journal")
+
+
+def relieve_window(lanes: Lanes, now: float) -> None:
+    """Park the longest lanes when the window is nearly full and little of it could start."""
+    policy = lanes.policy
+    fill = max(lanes.memory_mails / policy.window_mails, lanes.memory_bytes / policy.window_bytes)
+    if fill <= RELIEF_SHARE or len(lanes.queue.ready) >= min(RELIEF_READY_MIN, policy.window_mails // 4):
+        return
+    surplus = lanes.memory_mails - int(policy.window_mails * RESUME_SHARE)
+    by_length = sorted(lanes.lanes.values(), key=lambda lane: len(lane.mails) - lane.journaled, reverse=True)
+    for lane in by_length:
+        fresh = len(lane.mails) - lane.journaled
+        if fresh <= 0 or (surplus <= 0 and lanes.memory_bytes <= policy.window_bytes * RESUME_SHARE):
+            return
+        lanes.park(lane, now, WINDOW_FULL)
+        surplus -= fresh
+
+
+def relieve_base(lanes: Lanes, now: float) -> None:
+    """Park the lane of the mail that has held the committed offset back for long."""
+    base = lanes.committing.base
+    if base != lanes.base_since[0]:
+        lanes.base_since = (base, now)
+        return
+    holding = lanes.committing.oldest_unsettled()
+    if holding is None or now - lanes.base_since[1] < BASE_SECONDS_MAX or holding.origin not in lanes.mails:
+        return
+    lane = lanes.lanes[holding.lane]
+    if lane.busy is not holding:
+        lanes.park(lane, now, HOLDS_BASE)
+
+
+def window(lanes: Lanes) -> Iterator[Effect]:
+    """Stop reading when the window is full, and go on when there is room."""
+    policy = lanes.policy
+    fill = max(lanes.memory_mails / policy.window_mails, lanes.memory_bytes / policy.window_bytes)
+    if not lanes.paused and fill >= 1:
+        lanes.paused = True
+        yield PauseFetching()
+    elif lanes.paused and fill <= RESUME_SHARE:
+        lanes.paused = False
+        yield ResumeFetching(lanes.position)
