@@ -17,6 +17,7 @@ from postlane.adapters.schema_files import (
     load_schema_files,
     schema_directory,
 )
+from postlane.core.command import Command, Wish
 from postlane.core.mail import Address, BlobRef, Disposition, Header
 from postlane.core.received import (
     Classification,
@@ -32,7 +33,7 @@ from postlane.core.received import (
 from postlane.core.request import AutoSubmitted, MailRequested, RequestedAttachment
 from postlane.core.status import MailState, MailStatus, RecipientOutcome, RecipientState, SmtpReply
 
-EVENTS: tuple[type[Event], ...] = (MailRequested, MailStatus, MailReceived, MailboxCursor)
+EVENTS: tuple[type[Event], ...] = (MailRequested, MailStatus, MailReceived, MailboxCursor, Command)
 RECORDS = {
     kind.__name__: kind
     for kind in (
@@ -51,7 +52,7 @@ RECORDS = {
 }
 ENUMS = {
     kind.__name__: kind
-    for kind in (Disposition, AutoSubmitted, MailState, RecipientState, ParseStatus, MatchKind, Label)
+    for kind in (Disposition, AutoSubmitted, MailState, RecipientState, ParseStatus, MatchKind, Label, Wish)
 }
 FILES = load_schema_files()
 NEWEST = {file.record: file for file in FILES}

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from postlane.adapters.avro_codec import Event, record_name
+from postlane.core.command import Command
 from postlane.core.received import MailboxCursor, MailReceived
 from postlane.core.request import MailRequested
 from postlane.core.status import MailStatus
@@ -40,6 +41,8 @@ def _attributes(event: Event) -> tuple[str, datetime, str | None]:
         case MailboxCursor():
             place = f"{event.mailbox}/{event.folder}"
             return f"{place}/{event.uid_validity}/{event.uid}/{event.settled_uid}", event.updated_at, place
+        case Command():
+            return event.command_id, event.issued_at, event.ticket_id
         case _:
             assert_never(event)
 

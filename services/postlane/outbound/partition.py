@@ -9,6 +9,7 @@ from typing import assert_never
 
 import structlog
 
+from postlane.core.command import lanes_event
 from postlane.core.lane_mail import (
     Arrived,
     Attempt,
@@ -24,11 +25,13 @@ from postlane.core.lane_steps import step
 from postlane.core.lanes import Lanes
 from postlane.core.status import Origin
 from postlane.outbound.committer import Committer, CommitterParts
+from postlane.outbound.control import ControlReader, Wishes
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
 from postlane.ports import LogRecord, LogUnavailable
 
 INTAKE_AGAIN_SECONDS = 2.0
+CONTROL_SECONDS = 2.0  # an operator's command is obeyed within about this time
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +43,7 @@ class PartitionParts:
     committing: CommitterParts
     intake: Intake
     journal: JournalReader
+    control: ControlReader
     attempt: "Callable[[PartitionOwner, Attempt], None]"
     lost: "Callable[[PartitionOwner, bool], None]"
 
@@ -66,8 +70,13 @@ class PartitionOwner:
         self._tasks: set[asyncio.Task[None]] = set()
         self.committer = Committer(parts.committing, self)
 
-    def start(self) -> None:
-        """Read the main partition from where the lanes stand."""
+    def begin(self, wishes: Wishes) -> None:
+        """Hear what operators want, then read the main partition from where the lanes stand."""
+        self._obey(wishes)
+        self._spawn(self._follow_control(wishes.position))
+        self._start()
+
+    def _start(self) -> None:
         self._session = self._member.start(self.partition, self.lanes.position)
 
     def handle(self, event: Event) -> None:
@@ -159,7 +168,7 @@ class PartitionOwner:
             self.handle(Arrived(arrivals, fresh[-1].offset + 1))
         self._reading = False
         if paused and not self.lanes.paused:
-            self.start()
+            self._start()
         self._pump()
 
     # Effects
@@ -206,6 +215,33 @@ class PartitionOwner:
         self._loads += loads
         if len(self._loads) == len(loads):
             await self._load()
+
+    def _obey(self, wishes: Wishes) -> None:
+        for command in wishes.commands:
+            event = lanes_event(command)
+            if event is not None:
+                self.handle(event)
+
+    async def _follow_control(self, position: int) -> None:
+        while True:
+            await asyncio.sleep(CONTROL_SECONDS)
+            try:
+                wishes = await asyncio.to_thread(self.parts.control.read, self.partition, position)
+            except LogUnavailable as error:
+                log.debug("control_not_read", partition=self.partition, reason=str(error))
+                continue
+            position = wishes.position
+            for command in wishes.commands:
+                log.info(
+                    "command",
+                    partition=self.partition,
+                    ticket=command.ticket_id,
+                    wish=command.wish.value,
+                    by=command.issued_by,
+                )
+            self._obey(wishes)
+            if wishes.commands:
+                self._pump()
 
     def report(self) -> None:
         """Set the gauges of this partition."""

@@ -169,6 +169,7 @@ class Sender:
             committing=committing,
             intake=self.parts.intake,
             journal=self.parts.journal,
+            control=self.parts.take_over.control,
             attempt=self._start_attempt,
             lost=self._given_up,
         )
@@ -176,7 +177,7 @@ class Sender:
         owner = self._owners[partition] = PartitionOwner(parts, lanes)
         if self._told is not None:
             owner.handle(_holds(self._told))
-        owner.start()
+        owner.begin(found.wishes)
 
     def _given_up(self, owner: PartitionOwner, fenced: bool) -> None:
         if self._owners.get(owner.partition) is not owner:

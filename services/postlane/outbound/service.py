@@ -18,6 +18,7 @@ from postlane.core.relay_gate import GatePolicy, RelayGate
 from postlane.core.rest import RestPolicy
 from postlane.core.retry import RetryPolicy, parse_schedule
 from postlane.core.status import MailStatus
+from postlane.outbound.control import ControlReader
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
@@ -29,7 +30,7 @@ from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
 
 SOURCE = "/postlane/outbound"
-TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.outbound.dlq")
+TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.outbound.dlq", "mail.control")
 
 
 async def run(settings: Settings, runtime: Runtime) -> None:
@@ -97,7 +98,7 @@ def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) ->
 def _wire(
     settings: Settings, runtime: Runtime, event_log: KafkaLog, codec: Codec, desk: RelayDesk
 ) -> SenderParts:
-    main, retry, status, dlq = (settings.kafka.topic(name) for name in TOPICS)
+    main, retry, status, dlq, control = (settings.kafka.topic(name) for name in TOPICS)
     topics = OutboundTopics(main=main, retry=retry, status=status, dlq=dlq)
     group = settings.kafka.group("outbound")
     blobs = BlobDirectory(settings.blobs.directory)
@@ -105,6 +106,7 @@ def _wire(
     take_over = TakeOver(
         event_log=event_log,
         codec=codec,
+        control=ControlReader(event_log=event_log, codec=codec, topic=control),
         topics=topics,
         group=group,
         duplicate_window_seconds=settings.outbound.duplicate_window_seconds,

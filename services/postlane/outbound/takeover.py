@@ -10,6 +10,7 @@ from postlane.core.lane_mail import Recovered
 from postlane.core.recovery import Found, JournalFold, Plan, StatusFold, conclude, plan_recovery
 from postlane.core.status import MailStatus
 from postlane.core.trail import BadTrail, Done, Put, Resolution, Resolved, decode, encode
+from postlane.outbound.control import ControlReader, Wishes
 from postlane.outbound.topics import OutboundTopics
 from postlane.ports import EventLog, LogRecord, LogWriter, NewRecord, TopicPartition
 
@@ -22,11 +23,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """A partition that is ours, with what is known of it."""
+    """A partition that is ours, with what is known of it and wanted of it."""
 
     topic_id: str
     recovered: Recovered
     alarms: tuple[str, ...]
+    wishes: Wishes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class TakeOver:
 
     event_log: EventLog
     codec: Codec
+    control: ControlReader
     topics: OutboundTopics
     group: str
     duplicate_window_seconds: float
@@ -63,7 +66,7 @@ class TakeOver:
         statuses = self._read_statuses(status, plan, status_bounds.end, topic_id)
         ends = status_bounds.end, retry_bounds.end
         recovered = conclude(plan, journal, statuses, ends, topic_id)
-        return TakenOver(topic_id, recovered, revealed + plan.alarms)
+        return TakenOver(topic_id, recovered, revealed + plan.alarms, self.control.read(partition))
 
     def _reveal(self, writer: LogWriter, partition: int) -> tuple[str, ...]:
         """Make records readable whose transaction has ended without saying so in their partition; what was found.

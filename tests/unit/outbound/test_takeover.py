@@ -6,6 +6,7 @@ from fakes.memory_log import MemoryLog
 from postlane.adapters.avro_codec import Codec
 from postlane.core.status import MailState, MailStatus, Origin
 from postlane.core.trail import Dead, Done, Put, Resolved, decode, encode
+from postlane.outbound.control import ControlReader
 from postlane.outbound.takeover import TakenOver, TakeOver
 from postlane.outbound.topics import OutboundTopics
 from postlane.ports import LogRecord, NewRecord, TopicPartition
@@ -17,13 +18,16 @@ RETRY, STATUS, DLQ = (TopicPartition(topic, 0) for topic in ("retry", "status", 
 
 def site() -> MemoryLog:
     log = MemoryLog()
-    for topic in ("main", "retry", "status", "dlq"):
+    for topic in ("main", "retry", "status", "dlq", "control"):
         log.create_topic(topic, 1)
     return log
 
 
 def take_over(log: MemoryLog) -> TakenOver:
-    work = TakeOver(event_log=log, codec=CODEC, topics=TOPICS, group="g", duplicate_window_seconds=60.0)
+    control = ControlReader(event_log=log, codec=CODEC, topic="control")
+    work = TakeOver(
+        event_log=log, codec=CODEC, control=control, topics=TOPICS, group="g", duplicate_window_seconds=60.0
+    )
     return work.run(log.writer("g-0"), 0)
 
 

@@ -1,0 +1,197 @@
+"""A whole sender in one process, on a log and a relay in memory."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fakes.memory_log import MemoryLog
+from fakes.memory_sink import MemorySink
+from postlane.adapters.avro_codec import Codec
+from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.http_health import Health
+from postlane.adapters.metrics import Metrics
+from postlane.adapters.smtp_rules_file import load_classifier
+from postlane.core.command import Command, Wish, command_key
+from postlane.core.lanes import LanesPolicy
+from postlane.core.metrics import OUTBOUND_METRICS
+from postlane.core.mime_build import BuildPolicy
+from postlane.core.relay_gate import GatePolicy, RelayGate
+from postlane.core.rest import RestPolicy
+from postlane.core.retry import RetryPolicy
+from postlane.core.status import MailState, MailStatus
+from postlane.core.ticket_marks import SigningKeys
+from postlane.outbound.control import ControlReader
+from postlane.outbound.gauges import Gauges
+from postlane.outbound.intake import Intake
+from postlane.outbound.journal_reader import JournalReader
+from postlane.outbound.membership import Membership
+from postlane.outbound.records import RecordWriter
+from postlane.outbound.relay_desk import RelayDesk
+from postlane.outbound.sender import Sender, SenderParts
+from postlane.outbound.takeover import TakeOver
+from postlane.outbound.topics import OutboundTopics
+from postlane.ports import NewRecord, TopicPartition
+from unit.core.lane_bench import request
+
+CODEC = Codec()
+TOPICS = OutboundTopics(main="main", retry="retry", status="status", dlq="dlq")
+SOON = 0.05
+CONNECTIONS = 4
+UNCOMMITTED_MAX = 10
+ATTEMPTS_MAX = 3
+WAIT_SECONDS = 20.0
+
+
+@dataclass
+class Site:
+    """What a test may touch and look at."""
+
+    log: MemoryLog
+    sink: MemorySink
+    sender: Sender
+    health: Health
+    metrics: Metrics
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def produce(self, *tickets: str) -> None:
+        """One request for each of these tickets, in this order."""
+        at = TopicPartition("main", 0)
+        self._write(
+            *(
+                NewRecord(to=at, key=t.encode(), value=CODEC.encode(request(t, f"{t}-{n}-{time.time_ns()}")))
+                for n, t in enumerate(tickets)
+            )
+        )
+
+    def _write(self, *records: NewRecord) -> None:
+        before, self.log.before = self.log.before, lambda _operation: None
+        writer = self.log.writer("producer")
+        writer.take_over()
+        writer.stage(records)
+        writer.commit()
+        self.log.before = before
+
+    def command(self, wish: Wish, ticket: str, **mail: Any) -> None:
+        """An operator gives a command."""
+        command = Command(
+            command_id=f"c-{time.time_ns()}",
+            issued_at=datetime.now(UTC),
+            issued_by="tester",
+            wish=wish,
+            ticket_id=ticket,
+            reason="because",
+            **mail,
+        )
+        self._write(
+            NewRecord(to=TopicPartition("control", 0), key=command_key(command), value=CODEC.encode(command))
+        )
+
+    def faults(self, kind: str) -> int:
+        """How often a partition was given up."""
+        name = f'postlane_partition_faults_total{{kind="{kind}"}}'.encode()
+        lines = [line for line in self.metrics.exposition().splitlines() if line.startswith(name)]
+        return int(float(lines[0].split()[1])) if lines else 0
+
+    def statuses(self) -> list[MailStatus]:
+        """All of them, in order."""
+        at = TopicPartition("status", 0)
+        batches = self.log.read(at, 0, self.log.bounds(at).end, 1.0)
+        return [CODEC.decode(MailStatus, record.value) for batch in batches for record in batch]
+
+    def ends(self) -> list[MailState]:
+        """The states of the final ones."""
+        return [status.state for status in self.statuses() if status.final]
+
+    def order(self) -> list[int]:
+        """The offsets of what was sent, in the order in which it became durable."""
+        return [status.offset for status in self.statuses() if status.state is MailState.SENT]
+
+
+async def until(seen: Callable[[], bool]) -> None:
+    """Wait for it; a test fails when it does not come."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not seen():  # noqa: ASYNC110 - what is waited for is in the log's and the sink's hands
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(
+    tmp_path: Path,
+    rest: RestPolicy,
+    sink: MemorySink | None = None,
+    *,
+    hold_dead: bool = False,
+    prepare: Callable[[Site], None] = lambda _site: None,
+) -> AsyncIterator[Site]:
+    """A sender at work, ended with the test; `prepare` comes before it joins."""
+    log = MemoryLog()
+    for topic in ("main", "retry", "status", "dlq", "control"):
+        log.create_topic(topic, 1)
+    sink = sink or MemorySink()
+    metrics, blobs, intake = Metrics(OUTBOUND_METRICS), BlobDirectory(tmp_path), Intake(CODEC)
+    health = Health(metrics, time.monotonic)
+    gate = RelayGate("r", GatePolicy(connections=CONNECTIONS, hold_seconds=SOON, hold_seconds_max=SOON))
+    retry = RetryPolicy(
+        delays_seconds=(SOON,) * (ATTEMPTS_MAX - 1) + (7200.0,),
+        jitter_share=0.0,
+        age_max_seconds=3600,
+        memory_delay_seconds=20,
+    )
+    sender = Sender(
+        SenderParts(
+            topics=TOPICS,
+            instance="test",
+            take_over=TakeOver(
+                event_log=log,
+                codec=CODEC,
+                control=ControlReader(event_log=log, codec=CODEC, topic="control"),
+                topics=TOPICS,
+                group="g",
+                duplicate_window_seconds=0.0,
+            ),
+            intake=intake,
+            journal=JournalReader(log, "retry", intake, blobs),
+            writer=lambda partition: log.writer(f"g-{partition}"),
+            records=lambda partition: RecordWriter(CODEC, TOPICS, partition, "/test"),
+            blobs=blobs,
+            desk=RelayDesk(
+                gate,
+                sink,
+                blobs,
+                load_classifier().classify,
+                BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
+            ),
+            policy=LanesPolicy(
+                retry=retry,
+                window_mails=100,
+                window_bytes=2**20,
+                uncommitted_max=UNCOMMITTED_MAX,
+                duplicate_window_seconds=0.0,
+                hold_dead=hold_dead,
+            ),
+            gauges=Gauges(metrics),
+            health=health,
+            commit_interval_seconds=0.01,
+            drain_seconds=2.0,
+            rest=rest,
+        )
+    )
+    site = Site(log, sink, sender, health, metrics)
+    prepare(site)
+    member = log.join("g", "main", Membership(sender, asyncio.get_running_loop(), 2.0))
+    sender.joined(member)
+    loop = asyncio.create_task(sender.run(site.stop))
+    try:
+        yield site
+    finally:
+        site.stop.set()
+        await loop
+        await asyncio.to_thread(member.close)
+
+
+SOON_AGAIN = RestPolicy(rests=(SOON, SOON, 3600.0), caution=3600.0, calm=3600.0)
