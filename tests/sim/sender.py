@@ -213,7 +213,7 @@ class Sender:
         if self.loads:
             load = self.loads.pop(rnd.randrange(len(self.loads)))
             _, entry = self.broker.retry.entries[load.retry_offset]
-            self._step(Loaded(load.origin, entry[2]), now)
+            self._step(Loaded(load.origin, entry[2], load.refresh), now)
 
     def _finish_one(self, rnd: random.Random, now: float, *, calm: bool) -> None:
         if not self.flying:

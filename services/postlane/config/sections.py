@@ -87,6 +87,13 @@ class KafkaSection(Section):
         """`extra` and `extra_secrets` together, for librdkafka."""
         return self.extra | {name: secret.get_secret_value() for name, secret in self.extra_secrets.items()}
 
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _registry_has_a_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("a registry's address begins with http:// or https://")
+        return url
+
     @field_validator("extra")
     @classmethod
     def _extra_holds_no_secret(cls, extra: dict[str, str]) -> dict[str, str]:
@@ -143,7 +150,7 @@ class SigningSection(Section):
     keys: dict[str, Secret] = Field(
         default_factory=dict,
         description="key id = secret of at least 16 characters; keep old ones until old threads are over; without any, "
-        "replies are matched by unsigned marks and count as unverified",
+        "no reply joins its ticket: only a signed mark fills ticket_id",
         examples=[{"k1": {"file": "/run/secrets/postlane-signing-k1"}}],
     )
 
@@ -169,6 +176,13 @@ class SigningSection(Section):
         return SigningKeys(active=self.active_key, keys=secrets, domain=self.domain, since=self.since)
 
 
+class OnDead(StrEnum):
+    """What becomes of a ticket whose mail has died."""
+
+    CONTINUE = "continue"
+    HOLD = "hold"
+
+
 class OutboundSection(Section):
     """The outbound service: windows, retries, commits."""
 
@@ -188,12 +202,36 @@ class OutboundSection(Section):
     retry_jitter: float = Field(
         0.2, ge=0, le=0.9, description="each delay is changed by up to this share, so that retries spread"
     )
+    retry_by_cause: dict[str, str] = Field(
+        default_factory=dict,
+        description="other delays for some causes, as statuses name them",
+        examples=[{"greylisted": "1m, 5m*5, 1h"}],
+    )
     memory_delay_seconds: float = Field(
         20.0, ge=0, le=60, description="shorter delays wait in memory, longer ones in the journal"
     )
     age_max_seconds: float = Field(3 * 86400.0, gt=0, description="older mail is given up as EXPIRED")
     duplicate_window_seconds: float = Field(
         3600.0, ge=0, description="a second request with the same event id within it is not sent"
+    )
+    index_mails: int = Field(
+        1_000_000,
+        ge=1000,
+        description="unfinished mails per partition at which nothing more is read; about 1 KB each",
+    )
+    on_dead: OnDead = Field(
+        OnDead.CONTINUE,
+        description="continue: dead mail goes to the dead letters, its ticket goes on; hold: it keeps its place and its "
+        "ticket waits until `postlane ticket retry` or `skip`",
+    )
+    dead_limit_mails: int = Field(
+        100, ge=0, le=100_000, description="of so many last mails dead_limit_share may die; 0 = no limit"
+    )
+    dead_limit_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="when more die, something is wrong: the relay is held and probed with single mails",
     )
     drain_seconds: float = Field(
         8.0, gt=0, le=60, description="how long a stopping service waits for what is in flight"
@@ -204,6 +242,13 @@ class OutboundSection(Section):
     def _schedule_can_be_read(cls, text: str) -> str:
         parse_schedule(text)
         return text
+
+    @field_validator("retry_by_cause")
+    @classmethod
+    def _schedules_can_be_read(cls, schedules: dict[str, str]) -> dict[str, str]:
+        for text in schedules.values():
+            parse_schedule(text)
+        return schedules
 
 
 class RelaySection(Section):
@@ -332,6 +377,9 @@ class InboundSection(Section):
     )
     own_addresses: tuple[str, ...] = Field(
         (), description="our own addresses; mail from them is a loop", examples=[["support@example.com"]]
+    )
+    drain_seconds: float = Field(
+        8.0, gt=0, le=60, description="how long a stopping service waits for the mails that it is taking in"
     )
 
 

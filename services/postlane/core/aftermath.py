@@ -39,6 +39,7 @@ def weigh(mail: LaneMail, attempted: Attempted, policy: RetryPolicy, now: float,
         return _ended(attempted, attempt, failed)
     waits = [trouble.wait_seconds for trouble in attempted.waiting if trouble.wait_seconds is not None]
     wait = Wait(
+        cause=attempted.waiting[0].cause,
         jitter=jitter,
         asked_seconds=max(waits) if waits and (split_only or max(waits) > 0) else None,
         expires_at=expires_at(mail),

@@ -34,6 +34,9 @@ def loads(lanes: Lanes, most: int | None = None) -> Iterator[Effect]:
 
 def loaded(lanes: Lanes, event: Loaded, now: float) -> Iterator[Effect]:
     """The bytes of a parked mail have come, or are gone."""
+    if event.refresh:
+        _refreshed(lanes, event)
+        return
     lanes.loading -= 1
     mail = lanes.mails[event.origin]
     lane = lanes.lanes[mail.lane]
@@ -44,6 +47,19 @@ def loaded(lanes: Lanes, event: Loaded, now: float) -> Iterator[Effect]:
     lanes.remember(mail, event.content or Content(value=None, headers=(), stillborn=gone))
     lanes.place(lane, now)
     yield from ()
+
+
+def _refreshed(lanes: Lanes, event: Loaded) -> None:
+    mail = lanes.mails.get(event.origin)
+    if (
+        mail is None
+        or event.content is None
+        or mail.content is not None
+        or lanes.lanes[mail.lane].busy is mail
+    ):
+        return  # over, gone, or on its way out: then it needs no new put, or gets one anyway
+    lanes.remember(mail, event.content)
+    lanes.committing.want_put(mail)
 
 
 def release_bytes(lanes: Lanes, lane: Lane, mail: LaneMail, now: float) -> None:

@@ -94,10 +94,11 @@ class SlotsFree:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The bytes of a parked mail, read back from the journal; None if they are gone."""
+    """The bytes of a parked mail, read back from the journal; None if they are gone. `refresh` as it was asked for."""
 
     origin: Origin
     content: Content | None
+    refresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,10 +206,11 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Read a parked mail's bytes from the journal and report Loaded."""
+    """Read a parked mail's bytes from the journal and report Loaded. `refresh`: only to write them there again."""
 
     origin: Origin
     retry_offset: int
+    refresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,9 @@ class CommitBatch:
 
 @dataclass(frozen=True, slots=True)
 class PauseFetching:
-    """The window is full."""
+    """The window is full, or so much is parked that the index would outgrow the memory."""
+
+    index_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +292,7 @@ class Recovered:
     """What a new owner knows of partition p before it starts (core.recovery makes it).
 
     `done` maps origins at or above `base` to the status offset that proves their end. `parked` are live puts with their
-    journal offsets, in lane order: those of earlier topics first. `seen` maps event ids of the duplicate window to (origin, seconds).
+    journal offsets, in lane order: those of earlier topics first. `seen` maps event ids of the duplicate window to (origin, seconds). `journal_marks` says when the journal's records were written (core.journal_age).
     """
 
     base: int
@@ -297,3 +301,4 @@ class Recovered:
     done: dict[int, int] = field(default_factory=dict)
     parked: tuple[tuple[int, bytes | None, Put], ...] = ()
     seen: dict[str, tuple[Origin, float]] = field(default_factory=dict)
+    journal_marks: tuple[tuple[float, int], ...] = ()

@@ -39,7 +39,7 @@ from postlane.core.lane_mail import (
     TicketHeld,
 )
 from postlane.core.lane_queue import Lane
-from postlane.core.lane_relief import relieve_base, relieve_window, window
+from postlane.core.lane_relief import refresh, relieve_base, relieve_window, window
 from postlane.core.lanes import Lanes, Why
 from postlane.core.status import MailState, Origin
 
@@ -247,6 +247,8 @@ def _cut(lanes: Lanes, now: float) -> Iterator[Effect]:
 def _committed(lanes: Lanes, now: float) -> Iterator[Effect]:
     durable = lanes.committing.commit()
     lanes.committed_at = now
+    if durable.parked:
+        lanes.journal_age.note(now, max(mail.retry_offset or 0 for mail in durable.parked))
     for mail in durable.parked:
         lane = lanes.lanes.get(mail.lane)
         still_here = lanes.mails.get(mail.origin) is mail
@@ -266,5 +268,6 @@ def _tick(lanes: Lanes, now: float) -> Iterator[Effect]:
     if lanes.hold is None:  # while the relay takes nothing, no ticket is in another's way
         relieve_window(lanes, now)
         relieve_base(lanes, now)
+    yield from refresh(lanes, now)
     yield from loads(lanes)
     yield from window(lanes)

@@ -16,6 +16,7 @@ This module holds the state and its moves; core.lane_steps says which event make
 from dataclasses import dataclass
 
 from postlane.core.committing import Committing, Outcome
+from postlane.core.journal_age import JournalAge
 from postlane.core.lane_mail import Content, LaneMail, MailDecided, Recovered, RelayHolds
 from postlane.core.lane_queue import Lane, LaneQueue
 from postlane.core.ledger import Ledger
@@ -38,7 +39,10 @@ class Why:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanesPolicy:
-    """The limits of one partition's lanes; `uncommitted_max` is K. `hold_dead`: dead mail waits for a person, and its ticket with it."""
+    """The limits of one partition's lanes; `uncommitted_max` is K. `hold_dead`: dead mail waits for a person, and its ticket with it.
+
+    `index_mails`: with so many unfinished mails nothing more is read. `refresh_age_seconds`: older puts are written again.
+    """
 
     retry: RetryPolicy
     window_mails: int
@@ -46,6 +50,8 @@ class LanesPolicy:
     uncommitted_max: int
     duplicate_window_seconds: float
     hold_dead: bool = False
+    index_mails: int = 1_000_000  # about 1 KB each
+    refresh_age_seconds: float = 15 * 86400.0  # half of the journal's retention (schemas/topics.toml)
     recommit_seconds: float = 3600.0  # an idle group's offsets must not look forgotten
 
 
@@ -79,6 +85,8 @@ class Lanes:
         self.memory_bytes = 0
         self.base_since = (recovered.base, now)
         self.committed_at = now
+        self.refreshed_at = now
+        self.journal_age = JournalAge(recovered.journal_marks)
         self._ranks: dict[str, int] = {}
         live: dict[Origin, int] = {}
         for retry_offset, _, put in recovered.parked:

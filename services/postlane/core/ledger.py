@@ -34,6 +34,27 @@ class Ledger:
         """Whether the request at this offset of the current main topic has ended."""
         return offset in self._done
 
+    @property
+    def journal_span(self) -> tuple[int, int]:
+        """From the lowest live put to the journal's end: what a new owner reads."""
+        return self._lowest_put(), self._retry_end
+
+    @property
+    def live(self) -> int:
+        """How many puts are live."""
+        return len(self._live)
+
+    def oldest_puts(self, count: int) -> list[tuple[int, Origin]]:
+        """The `count` lowest live puts as (journal offset, origin), ascending."""
+        heap, oldest = self._retry_heap, list[tuple[int, Origin]]()
+        while heap and len(oldest) < count:
+            entry = heapq.heappop(heap)
+            if self._live.get(entry[1]) == entry[0] and (not oldest or oldest[-1] != entry):
+                oldest.append(entry)
+        for entry in oldest:
+            heapq.heappush(heap, entry)
+        return oldest
+
     def stage(
         self,
         ends: Iterable[tuple[Origin, int]],

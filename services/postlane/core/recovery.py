@@ -6,6 +6,7 @@ The caller reads, read_committed and after `init_transactions`: the journal from
 
 from dataclasses import dataclass
 
+from postlane.core.journal_age import JournalAge
 from postlane.core.lane_mail import Recovered
 from postlane.core.pointers import BadPointers, Pointers, decode_pointers
 from postlane.core.status import MailState, MailStatus, Origin
@@ -87,10 +88,12 @@ class JournalFold:
     """The live puts of a journal: the newest `put` of every origin that has no `done` after it."""
 
     def __init__(self) -> None:
+        self.age = JournalAge()
         self._live: dict[Origin, tuple[int, bytes | None, Put]] = {}
 
-    def add(self, offset: int, key: bytes | None, entry: Put | Done) -> None:
-        """Take the next record, in journal order."""
+    def add(self, offset: int, key: bytes | None, entry: Put | Done, written_at: float = 0.0) -> None:
+        """Take the next record, in journal order; `written_at` in seconds since 1970."""
+        self.age.note(written_at, offset)
         if isinstance(entry, Done):
             self._live.pop(entry.origin, None)
         else:
@@ -139,5 +142,11 @@ def conclude(
         {} if plan.truncated else {offset: at for offset, at in statuses.done.items() if offset >= plan.base}
     )
     return Recovered(
-        base=plan.base, status_end=ends[0], retry_end=ends[1], done=done, parked=parked, seen=statuses.seen
+        base=plan.base,
+        status_end=ends[0],
+        retry_end=ends[1],
+        done=done,
+        parked=parked,
+        seen=statuses.seen,
+        journal_marks=journal.age.marks,
     )

@@ -1,7 +1,8 @@
 """When a failed mail is tried again, or given up; time and jitter are arguments."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 _STEP = re.compile(r"(?P<count>\d+(?:\.\d+)?)(?P<unit>[smhd])(?:\*(?P<times>[1-9]\d{0,3}))?")
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -45,19 +46,21 @@ class RetryPolicy:
     """How long to wait after which failure.
 
     `jitter_share` spreads each delay by up to that share either way, so that mails refused together do not come
-    back together. Delays up to `memory_delay_seconds` wait in memory, longer ones in the journal.
+    back together. `by_cause` has other delays for some causes. Delays up to `memory_delay_seconds` wait in memory, longer ones in the journal.
     """
 
     delays_seconds: tuple[float, ...]
     jitter_share: float
     age_max_seconds: float
     memory_delay_seconds: float
+    by_cause: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def after_failure(self, attempt: int, now: float, age_seconds: float, wait: "Wait") -> RetryDecision:
         """Decide what follows the `attempt`-th failure (from 1) of a mail of this age (held time not counted)."""
         if wait.expires_at is not None and now >= wait.expires_at:
             return GiveUp("the request's own expires_at has passed")
-        base = self.delays_seconds[min(attempt, len(self.delays_seconds)) - 1]
+        delays = self.by_cause.get(wait.cause, self.delays_seconds)
+        base = delays[min(attempt, len(delays)) - 1]
         delay = base * (1 + self.jitter_share * (2 * wait.jitter - 1))
         if wait.asked_seconds is not None:
             # A wait named by the relay is a floor, but "at once" (the rest of a split mail) is taken at its word.
@@ -70,8 +73,9 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """What bears on one delay: `jitter` in [0, 1), the wait that the relay asked for, the request's own end of life."""
+    """What bears on one delay: why the mail failed, `jitter` in [0, 1), the wait that the relay asked for, the request's own end of life."""
 
+    cause: str
     jitter: float
     asked_seconds: float | None = None
     expires_at: float | None = None

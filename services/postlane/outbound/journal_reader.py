@@ -53,7 +53,7 @@ class JournalReader:
     async def _loaded(self, load: Load, record: LogRecord | None) -> Loaded:
         if record is None:
             log.error("journal_record_lost", offset=load.retry_offset, origin=load.origin.offset)
-            return Loaded(load.origin, None)
+            return Loaded(load.origin, None, load.refresh)
         try:
             claim = decode_claim(record.headers)
             value = record.value if claim is None else await self._blobs.get(claim)
@@ -61,9 +61,9 @@ class JournalReader:
             log.error(
                 "journal_record_lost", offset=load.retry_offset, origin=load.origin.offset, reason=str(error)
             )
-            return Loaded(load.origin, None)
+            return Loaded(load.origin, None, load.refresh)
         if self._intake.blocks:
             content = await asyncio.to_thread(self._intake.content, record.key, value, record.headers)
         else:
             content = self._intake.content(record.key, value, record.headers)
-        return Loaded(load.origin, content)
+        return Loaded(load.origin, content, load.refresh)

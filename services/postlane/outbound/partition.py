@@ -32,6 +32,7 @@ from postlane.ports import LogRecord, LogUnavailable
 
 INTAKE_AGAIN_SECONDS = 2.0
 CONTROL_SECONDS = 2.0  # an operator's command is obeyed within about this time
+INDEX_FULL = "so many mails wait that nothing more is read: see `postlane status` and the relay"
 
 log = structlog.get_logger(__name__)
 
@@ -189,6 +190,13 @@ class PartitionOwner:
                 self.committer.staged = effect
             case PauseFetching():
                 self._member.pause(self.partition)
+                if effect.index_full:
+                    log.error(
+                        "index_full",
+                        partition=self.partition,
+                        unfinished=len(self.lanes.mails),
+                        advice=INDEX_FULL,
+                    )
             case ResumeFetching():
                 self._session = self._member.start(self.partition, effect.position)
             case _:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.core.attempt import Attempted, Classify, Judgement, RecipientTrouble, RelayHeld, describe, judge
+from postlane.core.dead_limit import DeadLimit
 from postlane.core.lane_mail import Attempt, AttemptEnded
 from postlane.core.mime_build import BuildPolicy, BuiltMail, build_mail, recipients_of
 from postlane.core.relay_gate import RelayGate
@@ -17,6 +18,7 @@ from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailSink
 CAUSE_ATTACHMENT_MISSING = "attachment_missing"
 CAUSE_NOT_BUILT = "not_built"
 CAUSE_SENDER_FAULT = "sender_fault"
+CAUSE_TOO_MANY_DEAD = "too_many_dead"
 
 log = structlog.get_logger(__name__)
 
@@ -34,14 +36,19 @@ class RelayDesk:
     """A relay's sink with its gate; `in_flight` counts the attempts of all partitions and is kept by the loop."""
 
     def __init__(
-        self, gate: RelayGate, sink: MailSink, blobs: BlobStore, classify: Classify, policy: BuildPolicy
+        self,
+        gate: RelayGate,
+        limit: DeadLimit,
+        sink: MailSink,
+        blobs: BlobStore,
+        judging: tuple[Classify, BuildPolicy],
     ) -> None:
         self.gate = gate
+        self._limit = limit
         self.in_flight = 0
         self._sink = sink
         self._blobs = blobs
-        self._classify = classify
-        self._policy = policy
+        self._classify, self._policy = judging
 
     @property
     def name(self) -> str:
@@ -109,11 +116,21 @@ class RelayDesk:
         return mail.message_id, judgement
 
     def _tell_gate(self, judgement: Judgement) -> None:
+        now, jitter = time.time(), random.random()  # noqa: S311 - spreads probes
         if isinstance(judgement, RelayHeld):
-            jitter = random.random()  # noqa: S311 - spreads probes
-            self.gate.refused(judgement.cause, judgement.reason, judgement.wait_seconds, time.time(), jitter)
-        elif judgement.accepted is not None or judgement.failed or judgement.waiting:
-            self.gate.answered()
+            self.gate.refused(judgement.cause, judgement.reason, judgement.wait_seconds, now, jitter)
+            return
+        sent, died = judgement.accepted is not None, bool(judgement.failed)
+        if not (sent or died or judgement.waiting):
+            return
+        too_many = (
+            self._limit.note(died=died and not sent and not judgement.waiting) if sent or died else None
+        )
+        if too_many is not None:
+            log.error("too_many_dead", relay=self.name, reason=too_many)
+            self.gate.refused(CAUSE_TOO_MANY_DEAD, too_many, None, now, jitter)
+        elif self.gate.answered() and sent:
+            self._limit.forget()
 
 
 def _recipients(mail: BuiltMail, remaining: tuple[str, ...] | None) -> tuple[str, ...]:

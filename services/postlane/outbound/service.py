@@ -10,8 +10,9 @@ from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.adapters.start_gate import await_codec, await_topics
-from postlane.config.sections import OutboundSection, RelaySection
+from postlane.config.sections import OnDead, OutboundSection, RelaySection
 from postlane.config.settings import Settings
+from postlane.core.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.lanes import LanesPolicy
 from postlane.core.mime_build import BuildPolicy
 from postlane.core.relay_gate import GatePolicy, RelayGate
@@ -74,6 +75,7 @@ def lanes_policy(section: OutboundSection) -> LanesPolicy:
         jitter_share=section.retry_jitter,
         age_max_seconds=section.age_max_seconds,
         memory_delay_seconds=section.memory_delay_seconds,
+        by_cause={cause: parse_schedule(text) for cause, text in section.retry_by_cause.items()},
     )
     return LanesPolicy(
         retry=retry,
@@ -81,6 +83,8 @@ def lanes_policy(section: OutboundSection) -> LanesPolicy:
         window_bytes=section.window_bytes,
         uncommitted_max=section.commit_outcomes,
         duplicate_window_seconds=section.duplicate_window_seconds,
+        index_mails=section.index_mails,
+        hold_dead=section.on_dead is OnDead.HOLD,
     )
 
 
@@ -92,7 +96,8 @@ def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) ->
     )
     build = BuildPolicy(keys=settings.signing.signing_keys(), plus_address=settings.outbound.plus_address)
     blobs = BlobDirectory(settings.blobs.directory)
-    return RelayDesk(RelayGate(name, policy), sink, blobs, load_classifier().classify, build)
+    limit = DeadLimit(DeadLimitPolicy(settings.outbound.dead_limit_mails, settings.outbound.dead_limit_share))
+    return RelayDesk(RelayGate(name, policy), limit, sink, blobs, (load_classifier().classify, build))
 
 
 def _wire(

@@ -98,7 +98,7 @@ class TakeOver:
                     )
                     continue
                 if isinstance(entry, Put | Done):
-                    fold.add(record.offset, record.key, entry)
+                    fold.add(record.offset, record.key, entry, record.timestamp_ms / 1000)
         return fold
 
     def _read_statuses(self, at: TopicPartition, plan: Plan, end: int, topic_id: str) -> StatusFold:

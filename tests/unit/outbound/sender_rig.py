@@ -17,6 +17,7 @@ from postlane.adapters.http_health import Health
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.command import Command, Wish, command_key
+from postlane.core.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.lanes import LanesPolicy
 from postlane.core.metrics import OUTBOUND_METRICS
 from postlane.core.mime_build import BuildPolicy
@@ -44,6 +45,7 @@ SOON = 0.05
 CONNECTIONS = 4
 UNCOMMITTED_MAX = 10
 ATTEMPTS_MAX = 3
+DEAD_LIMIT_MAILS = 6
 WAIT_SECONDS = 20.0
 
 
@@ -98,9 +100,9 @@ class Site:
         return int(float(lines[0].split()[1])) if lines else 0
 
     def statuses(self) -> list[MailStatus]:
-        """All of them, in order."""
+        """All that are committed, in order."""
         at = TopicPartition("status", 0)
-        batches = self.log.read(at, 0, self.log.bounds(at).end, 1.0)
+        batches = self.log.read(at, 0, self.log.partition(at).stable_end, 1.0)
         return [CODEC.decode(MailStatus, record.value) for batch in batches for record in batch]
 
     def ends(self) -> list[MailState]:
@@ -126,6 +128,7 @@ async def running(
     sink: MemorySink | None = None,
     *,
     hold_dead: bool = False,
+    hold_seconds: float = SOON,
     prepare: Callable[[Site], None] = lambda _site: None,
 ) -> AsyncIterator[Site]:
     """A sender at work, ended with the test; `prepare` comes before it joins."""
@@ -135,7 +138,9 @@ async def running(
     sink = sink or MemorySink()
     metrics, blobs, intake = Metrics(OUTBOUND_METRICS), BlobDirectory(tmp_path), Intake(CODEC)
     health = Health(metrics, time.monotonic)
-    gate = RelayGate("r", GatePolicy(connections=CONNECTIONS, hold_seconds=SOON, hold_seconds_max=SOON))
+    gate = RelayGate(
+        "r", GatePolicy(connections=CONNECTIONS, hold_seconds=hold_seconds, hold_seconds_max=hold_seconds)
+    )
     retry = RetryPolicy(
         delays_seconds=(SOON,) * (ATTEMPTS_MAX - 1) + (7200.0,),
         jitter_share=0.0,
@@ -161,10 +166,13 @@ async def running(
             blobs=blobs,
             desk=RelayDesk(
                 gate,
+                DeadLimit(DeadLimitPolicy(DEAD_LIMIT_MAILS, 0.5)),
                 sink,
                 blobs,
-                load_classifier().classify,
-                BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
+                (
+                    load_classifier().classify,
+                    BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
+                ),
             ),
             policy=LanesPolicy(
                 retry=retry,
