@@ -60,11 +60,11 @@ class Installation:
         """A topic's full name."""
         return self.settings.kafka.topic(name)
 
-    def start(self, service: str) -> subprocess.Popen[bytes]:
+    def start(self, service: str, *options: str) -> subprocess.Popen[bytes]:
         """Start a service; its log goes to a file."""
         with (self.folder / f"{service}.log").open("ab") as log:
             process = subprocess.Popen(
-                (*POSTLANE, "--config", str(self.config), service), stdout=log, stderr=log
+                (*POSTLANE, "--config", str(self.config), service, *options), stdout=log, stderr=log
             )
         self.processes.append(process)
         return process

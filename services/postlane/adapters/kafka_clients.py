@@ -113,12 +113,17 @@ def consumer_config(kafka: KafkaSection, group: str, start: str) -> dict[str, An
 
 
 def member_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
-    """A consumer that only holds a group membership; it never fetches and never commits by itself."""
-    return _group_config(kafka, group) | {
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "latest",
-    }
+    """A consumer that only holds a group membership; it never fetches and never commits by itself. Static where it has an id (KIP-345)."""
+    static = {} if kafka.instance_id is None else {"group.instance.id": kafka.instance_id}
+    return (
+        _group_config(kafka, group)
+        | static
+        | {
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "latest",
+        }
+    )
 
 
 def _group_config(kafka: KafkaSection, group: str) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +19,7 @@ from postlane.adapters import logs
 from postlane.adapters.http_health import Health, HttpHealth
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.schema_files import SchemasMissing
+from postlane.config.sections import HttpSection
 from postlane.config.settings import ConfigError, Settings
 from postlane.core.metrics import INBOUND_METRICS, INFO, OUTBOUND_METRICS
 from postlane.core.topics import BadTopics
@@ -58,8 +61,10 @@ def installed_version() -> str:
         return "source"
 
 
-def run_service(name: str, service: Service, settings: Settings) -> int:
+def run_service(name: str, service: Service, settings: Settings, *, supervised: bool = False) -> int:
     """Run a service (`outbound` or `inbound`) until it returns or is told to stop; the process's exit code.
+
+    `supervised`: stdin is a pipe from the supervisor, and its end means stop.
 
     A second signal, or a drain that takes longer than its time, ends the process at once: what was not committed then
     is repeated by the next owner.
@@ -72,18 +77,26 @@ def run_service(name: str, service: Service, settings: Settings) -> int:
     try:
         http = HttpHealth(settings.http.host, settings.http.port, health, metrics)
     except OSError as error:
-        log.error(
-            "cannot_start", reason=f"[http] {settings.http.host}:{settings.http.port}: {error.strerror}"
-        )
+        log.error("cannot_start", reason=_http_refusal(settings.http, error))
         return EXIT_USAGE
     http.start()
     structlog.contextvars.bind_contextvars(service=name)
     log.info("service_starting", instance=instance, http=f"http://{http.address[0]}:{http.address[1]}")
-    watchdog = _Watchdog(settings.outbound.drain_seconds + STOP_GRACE_SECONDS)
+    drain_seconds = {
+        "outbound": settings.outbound.drain_seconds,
+        "inbound": settings.inbound.drain_seconds,
+    }[name]
+    watchdog = _Watchdog(drain_seconds + STOP_GRACE_SECONDS)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(
-                _supervise(service, settings, Runtime(asyncio.Event(), metrics, health, instance), watchdog)
+                _serve(
+                    service,
+                    settings,
+                    Runtime(asyncio.Event(), metrics, health, instance),
+                    watchdog,
+                    supervised=supervised,
+                )
             )
     except (CannotStart, ConfigError, SchemasMissing, BadTopics) as error:
         for line in str(error).splitlines():
@@ -97,6 +110,14 @@ def run_service(name: str, service: Service, settings: Settings) -> int:
         http.close()
     log.info("service_stopped")
     return EXIT_OK
+
+
+def _http_refusal(http: HttpSection, error: OSError) -> str:
+    advice = {
+        errno.EADDRINUSE: "two services on one host need two ports: set http.port (POSTLANE_HTTP__PORT), 0 takes any free one",
+        errno.EACCES: "ports below 1024 are the administrator's: set http.port (POSTLANE_HTTP__PORT)",
+    }.get(error.errno or 0, "set http.host (POSTLANE_HTTP__HOST) to an address of this host")
+    return f"[http] {http.host}:{http.port}: {error.strerror}; {advice}"
 
 
 class _Watchdog:
@@ -119,14 +140,32 @@ class _Watchdog:
         os._exit(EXIT_FAILED)
 
 
-async def _supervise(service: Service, settings: Settings, runtime: Runtime, watchdog: _Watchdog) -> None:
+async def _serve(
+    service: Service, settings: Settings, runtime: Runtime, watchdog: _Watchdog, *, supervised: bool
+) -> None:
     _listen_for_signals(runtime.stop, watchdog)
+    if supervised:
+        _listen_for_supervisor(runtime.stop, watchdog)
     pulse = asyncio.create_task(_beat(runtime.health))
     try:
         await service(settings, runtime)
     finally:
         pulse.cancel()
         watchdog.arm()
+
+
+def _listen_for_supervisor(stop: asyncio.Event, watchdog: _Watchdog) -> None:
+    """Stop when the pipe from the supervisor closes: it has ended, and nobody would start or stop this process any more."""
+    loop = asyncio.get_running_loop()
+
+    def wait_for_end() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        log.warning("supervisor_gone")
+        watchdog.arm()
+        loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=wait_for_end, name="supervisor", daemon=True).start()
 
 
 def _listen_for_signals(stop: asyncio.Event, watchdog: _Watchdog) -> None:

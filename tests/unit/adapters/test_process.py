@@ -6,6 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 PRELUDE = """
 import asyncio, sys, threading, time
 from postlane.adapters.process import CannotStart, run_service
@@ -16,8 +18,8 @@ settings = Settings(
 """
 
 
-def _start(body: str) -> subprocess.Popen[str]:
-    code = PRELUDE + textwrap.dedent(body) + "\nsys.exit(run_service('outbound', service, settings))\n"
+def _start(body: str, name: str = "outbound") -> subprocess.Popen[str]:
+    code = PRELUDE + textwrap.dedent(body) + f"\nsys.exit(run_service('{name}', service, settings))\n"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -69,14 +71,21 @@ def test_a_second_signal_ends_at_once() -> None:
     assert "stopping_at_once" in err
 
 
-def test_a_drain_that_hangs_in_a_thread_is_cut_off() -> None:
-    body = """
+@pytest.mark.parametrize(("name", "other"), [("outbound", "inbound"), ("inbound", "outbound")])
+def test_a_drain_that_hangs_in_a_thread_is_cut_off(name: str, other: str) -> None:
+    body = f"""
+    settings = Settings(
+        http={{"port": 0}},
+        logs={{"format": "json"}},
+        {name}={{"drain_seconds": 0.2}},
+        {other}={{"drain_seconds": 60}},
+    )
     async def service(settings, runtime):
         print("ready", flush=True)
         await runtime.stop.wait()
         await asyncio.to_thread(time.sleep, 600)
     """
-    with _start(body) as process:
+    with _start(body, name) as process:
         _wait_until_ready(process)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
@@ -121,3 +130,5 @@ def test_a_taken_http_port_is_a_clear_refusal() -> None:
         _, err = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "[http] 127.0.0.1:" in err
+    assert "Address already in use; two services on one host need two ports" in err
+    assert "http.port (POSTLANE_HTTP__PORT)" in err
