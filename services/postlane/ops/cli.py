@@ -16,7 +16,7 @@ from postlane.adapters.topics import TopicsRefused
 from postlane.config.sections import LogsSection
 from postlane.config.settings import ConfigError
 from postlane.core.topics import BadTopics
-from postlane.ops import config_commands, dlq_commands, topics_commands
+from postlane.ops import config_commands, dlq_commands, ticket_commands, topics_commands
 from postlane.ops.doctor_command import doctor
 from postlane.ops.exits import EXIT_CODES_HELP, CommandFailed, Exit
 from postlane.ops.output import print_line, say
@@ -106,6 +106,7 @@ app.command()(send)
 app.command()(tail)
 app.command()(status)
 app.add_typer(dlq_commands.app, name="dlq")
+app.add_typer(ticket_commands.app, name="ticket")
 app.command()(doctor)
 app.add_typer(topics_commands.app, name="topics")
 app.add_typer(config_commands.app, name="config")

@@ -1,5 +1,6 @@
 """The operator's round with the real sender: a mail dies, is seen, replayed, delivered; the service starts and stops."""
 
+import re
 import signal
 import subprocess
 import urllib.request
@@ -13,12 +14,12 @@ from localstack.relay_client import RelayControl
 
 
 @contextmanager
-def sender(desk: Desk, relay: RelayControl) -> Iterator[str]:
+def sender(desk: Desk, relay: RelayControl, more: str = "") -> Iterator[str]:
     """`postlane outbound` as a process; the URL of its health pages. It must drain and end with 0."""
     (port,) = free_ports(1)
     config = desk.configure(
         f'[relays.main]\nhost = "{relay.host}"\nport = {relay.port}\ntls = "none"\n'
-        f'username = "{relay.user}"\npassword = "{relay.password}"\n[http]\nport = {port}\n'
+        f'username = "{relay.user}"\npassword = "{relay.password}"\n[http]\nport = {port}\n{more}'
     )
     with (desk.directory / "outbound.log").open("ab") as log:
         process = subprocess.Popen((*POSTLANE, "--config", str(config), "outbound"), stdout=log, stderr=log)
@@ -51,6 +52,9 @@ def test_a_dead_mail_is_seen_replayed_and_delivered(desk: Desk, ticket: str, rel
         (failed,) = desk.run("status", event_id, "--json").json["mails"]
         assert (failed["state"], failed["where"]) == ("FAILED", "ended")
         assert failed["request"]["subject"] == "To a dead address"
+        assert (
+            f"open: postlane dlq show {dead['place']}; postlane dlq replay" in desk.run("status", ticket).out
+        )
 
         relay.take_only("*")
         assert desk.run("dlq", "replay", "--ticket", ticket, "--yes").code == 0
@@ -63,6 +67,17 @@ def test_a_dead_mail_is_seen_replayed_and_delivered(desk: Desk, ticket: str, rel
         by_message = desk.run("status", sent["message_id"], "--json").json["mails"]
         assert [mail["event_id"] for mail in by_message] == [event_id, event_id]
         assert desk.open_places("--ticket", ticket) == set()
+
+        topic = desk.topic("mail.outbound")
+        original, replay = (
+            f"{topic} {mail['partition']}/{mail['origin']['offset']}"
+            for mail in desk.run("status", event_id, "--json").json["mails"]
+        )
+        letter = f"dead letter {topic}.dlq {dead['place'].replace(':', '/')}"
+        text = desk.run("status", ticket).out
+        assert f"  replay of {original}, by way of {letter}\n" in text
+        assert re.search(rf"  {re.escape(letter)}, replayed \S+ \S+ as {re.escape(replay)}\n", text)
+        assert "postlane dlq" not in text, "nothing is left to do"
         with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
             metrics = answer.read().decode()
         assert 'state="SENT"' in metrics
