@@ -20,7 +20,9 @@ class Lane:
     """`busy` is the head while it is being loaded or in flight; `awaiting` counts ends that must be durable before the next start."""
 
     key: bytes
-    mails: deque[LaneMail] = field(default_factory=deque)
+    mails: list[LaneMail] = field(
+        default_factory=list
+    )  # a deque costs 600 bytes, and most lanes hold one mail
     busy: LaneMail | None = None
     awaiting: int = 0
     journaled: int = 0

@@ -85,10 +85,8 @@ def step(lanes: Lanes, event: Event, now: float) -> list[Effect]:  # noqa: C901,
 
 def _arrived(lanes: Lanes, event: Arrived, now: float) -> Iterator[Effect]:
     for arrival in event.arrivals:
-        origin = Origin(lanes.topic_id, arrival.offset)
-        known = lanes.committing.ledger.is_done(arrival.offset) or origin in lanes.mails
-        if arrival.offset >= lanes.position and not known:
-            _take_in(lanes, arrival, origin, now)
+        if arrival.offset >= lanes.position and not lanes.knows(arrival.offset):
+            _take_in(lanes, arrival, Origin(lanes.topic_id, arrival.offset), now)
     lanes.position = max(lanes.position, event.position)
     lanes.committing.advance(lanes.position)
     for lane in list(lanes.queue.passed(lanes.position)):

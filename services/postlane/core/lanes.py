@@ -121,6 +121,10 @@ class Lanes:
         """Origins in the order in which they were produced: earlier topics of that name first, then by offset."""
         return self._ranks.get(origin.topic_id, len(self._ranks)), origin.offset
 
+    def knows(self, offset: int) -> bool:
+        """Whether the mail at this offset of the main topic has ended or is in a lane already."""
+        return self.committing.ledger.is_done(offset) or Origin(self.topic_id, offset) in self.mails
+
     def guard_position(self, mail: LaneMail) -> int | None:
         """The offset that the main position must pass before this mail may start (rule 3)."""
         waits = mail.origin.topic_id == self.topic_id and mail.origin.offset >= self.position
@@ -198,7 +202,7 @@ class Lanes:
 
     def end(self, lane: Lane, outcome: Outcome) -> None:
         """The lane's head is over."""
-        mail = lane.mails.popleft()
+        mail = lane.mails.pop(0)
         if mail is not outcome.mail:
             raise RuntimeError(
                 f"{outcome.mail.origin} ended out of turn: {mail.origin} is the head of its lane"

@@ -131,7 +131,7 @@ class PartitionOwner:
 
     def take_in(self, session: int, records: Sequence[LogRecord]) -> None:
         """Records of the main partition, in order; those of an older fetch session would leave a hole and are dropped."""
-        if not self.alive or session != self._session:
+        if not self.alive or session != self._session or not records:
             return
         self._backlog.extend(records)
         if self._reading:
@@ -141,32 +141,37 @@ class PartitionOwner:
             self._spawn(self._read_backlog())
             return
         try:
-            fresh = self._take_backlog()
-            if fresh:
-                self.handle(Arrived(self.parts.intake.arrivals(fresh), fresh[-1].offset + 1))
+            records = self._take_backlog()
+            self.handle(Arrived(self.parts.intake.arrivals(self._fresh(records)), records[-1].offset + 1))
         except Exception:  # what was read is not in the lanes: the new owner reads it again
             log.exception("intake_fault", partition=self.partition)
             self.give_up()
 
     def _take_backlog(self) -> list[LogRecord]:
         records, self._backlog = self._backlog, []
-        return [record for record in records if record.offset >= self.lanes.position]
+        return records
+
+    def _fresh(self, records: list[LogRecord]) -> list[LogRecord]:
+        """Those worth decoding: after a take-over most may be parked or done."""
+        lanes = self.lanes
+        return [r for r in records if r.offset >= lanes.position and not lanes.knows(r.offset)]
 
     async def _read_backlog(self) -> None:
         """Decode in a thread; while the schema registry is away, nothing is passed over and nothing more is fetched."""
         paused = False
-        while fresh := self._take_backlog():
+        while self._backlog:
+            records = self._take_backlog()
             try:
-                arrivals = await asyncio.to_thread(self.parts.intake.arrivals, fresh)
+                arrivals = await asyncio.to_thread(self.parts.intake.arrivals, self._fresh(records))
             except LogUnavailable as error:
                 log.warning("intake_stalled", partition=self.partition, reason=str(error))
-                self._backlog[:0] = fresh
+                self._backlog[:0] = records
                 if not paused:
                     self._member.pause(self.partition)
                     paused = True
                 await asyncio.sleep(INTAKE_AGAIN_SECONDS)
                 continue
-            self.handle(Arrived(arrivals, fresh[-1].offset + 1))
+            self.handle(Arrived(arrivals, records[-1].offset + 1))
         self._reading = False
         if paused and not self.lanes.paused:
             self._start()

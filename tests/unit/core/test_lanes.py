@@ -543,6 +543,6 @@ def test_ending_out_of_turn_is_a_fault() -> None:
     bench.arrive(arrival(0), arrival(1))
     lane = bench.lanes.lanes[b"t"]
     bench.starts()
-    lane.mails.rotate(1)
+    lane.mails.insert(0, lane.mails.pop())
     with pytest.raises(RuntimeError, match="out of turn"):
         bench.end(0, sent())
