@@ -38,14 +38,15 @@ check: setup ## Format check, lint, types, import layers, schema compatibility
 test: setup ## All tests, on a real Kafka broker and real mail servers of their own
 	$(BIN)/pytest $(ARGS)
 
-demo: setup ## Watch real mail go round; KEEP=1 leaves everything running
+demo: setup ## Watch real mail go round; KEEP=1: it runs on until Ctrl-C or `make down`
 	$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-up: setup ## Start Kafka, a mail server and the test relay under .local/
+up: setup ## Start Kafka, a mail server and the test relay; write .local/postlane.toml for them
 	$(BIN)/python -m localstack up $(ARGS)
 
-down: setup ## Stop what `make up` started
+down: setup ## Stop what `make up` or `make demo` started
 	$(BIN)/python -m localstack down
+	$(BIN)/python -m demo --stop
 
 status: setup ## Say what of it runs, and where
 	$(BIN)/python -m localstack status
@@ -65,5 +66,6 @@ lock: setup ## Write both requirements.lock anew from pyproject.toml
 	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
 	$(COMPILE) --extra outbound --extra inbound --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
-clean: ## Remove the virtual environment and everything local
+clean: ## Remove the virtual environment and everything local, after `make down`
+	-@[ ! -e $(READY) ] || { $(BIN)/python -m localstack down; $(BIN)/python -m demo --stop; }
 	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,6 +5,7 @@ not, or not wholly, running.
 """
 
 import json
+import shlex
 import signal
 import sys
 import time
@@ -15,15 +16,15 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from localstack import artifacts, locking, stack
+from localstack import artifacts, locking, relay_control, stack
 from localstack.artifacts import ArtifactError
+from localstack.configuration import configuration_file
 from localstack.download import download
 from localstack.greenmail import Mailbox
 from localstack.ports import PortTakenError
 from localstack.server import ServerFault
-from localstack.stack_state import StackState, StateFault
+from localstack.stack_state import RunningServer, StackState, StateFault
 
 NOT_RUNNING = 3
 MEBIBYTE = 1024 * 1024
@@ -57,13 +58,13 @@ def up(
     )  # so that what was started is stopped
     with _one_line_errors():
         mailboxes = tuple(map(_mailbox, mailbox)) if mailbox else stack.MAILBOXES
-        wishes = stack.Wishes(kafka_port, smtp_port, imap_port, mailboxes)
+        wishes = stack.Wishes(stack.Ports(kafka_port, smtp_port, imap_port), mailboxes=mailboxes)
         download(console)
         began = time.monotonic()
         state, started = stack.up(folder, wishes, console.print)
         seconds = time.monotonic() - began
     console.print(f"up after {seconds:.1f} s" if started else "already up")
-    _show(state, as_json=as_json)
+    _show(state, folder, as_json=as_json)
 
 
 @app.command()
@@ -82,7 +83,7 @@ def status(*, folder: Folder = FOLDER, as_json: AsJson = False) -> None:
     if state is None:
         console.print("down")
         raise typer.Exit(NOT_RUNNING)
-    _show(state, as_json=as_json)
+    _show(state, folder, as_json=as_json)
     if not all(server.alive for server in state.servers):
         raise typer.Exit(NOT_RUNNING)
 
@@ -113,35 +114,45 @@ def _mailbox(text: str) -> Mailbox:
     return Mailbox(address, password)
 
 
-def _show(state: StackState, *, as_json: bool) -> None:
+def _show(state: StackState, folder: Path, *, as_json: bool) -> None:
+    configuration = configuration_file(folder).resolve()
     if as_json:
         alive = {server.name: server.alive for server in state.servers}
-        print(json.dumps({**state.as_json(), "alive": alive}, indent=2))
+        found = {**state.as_json(), "alive": alive, "configuration": str(configuration)}
+        print(json.dumps(found, indent=2))
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for _ in range(3):
-        table.add_column(overflow="fold")  # a cut-off path is of no use
-    relay = state.relay
-    login = f"login {relay.user} / {relay.password}, no TLS" if relay.user else "no login"
-    table.add_row("Kafka", state.kafka_bootstrap)
-    table.add_row("SMTP relay", f"{relay.host}:{relay.port}", login)
-    table.add_row("Relay control", relay.url, "GET /state, /mails, /refusals")
-    table.add_row("IMAP", f"{state.mail.host}:{state.mail.imap_port}", "no TLS")
-    table.add_row(
-        "SMTP of GreenMail",
-        f"{state.mail.host}:{state.mail.smtp_port}",
-        "for mail from outside",
+    postlane = shlex.quote(str(Path(sys.executable).with_name("postlane")))
+    rows = [*_places(state), *map(_server_row, state.servers)]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, value, note in rows:  # lines as they are: a path or a command that is wrapped cannot be copied
+        print(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {note}".rstrip())
+    print(
+        f"\nThe test relay does as it is told; all orders: {relay_control.__file__}\n"
+        f"""  curl -X PUT {state.relay.url}/quota -d '{{"mails": 0}}'   # its quota is used up\n"""
+        f"  curl -X POST {state.relay.url}/reset                    # all is well again\n"
+        "Postlane's configuration for these servers, and the first two commands to try with it:\n"
+        f"  export POSTLANE_CONFIG={shlex.quote(str(configuration))}\n"
+        f"  {postlane} topics apply\n"
+        f"  {postlane} doctor"
     )
+
+
+def _places(state: StackState) -> Iterator[tuple[str, str, str]]:
+    relay, mail = state.relay, state.mail
+    login = f"login {relay.user} / {relay.password}, no TLS" if relay.user else "no login"
+    yield "Kafka", state.kafka_bootstrap, ""
+    yield "SMTP relay", f"{relay.host}:{relay.port}", login
+    yield "Relay control", relay.url, "GET /state, /mails, /refusals"
+    yield "IMAP", f"{mail.host}:{mail.imap_port}", "no TLS"
+    yield "SMTP of GreenMail", f"{mail.host}:{mail.smtp_port}", "for mail from outside"
     for mailbox in state.mailboxes:
-        table.add_row("Mailbox", mailbox.address, f"password {mailbox.password}")
-    for server in state.servers:
-        running = (
-            f"pid {server.process.pid}, {server.memory_bytes / MEBIBYTE:.0f} MiB"
-            if server.alive
-            else "NOT RUNNING"
-        )
-        table.add_row(server.name, running, server.log)
-    Console(highlight=False).print(table)
+        yield "Mailbox", mailbox.address, f"password {mailbox.password}"
+
+
+def _server_row(server: RunningServer) -> tuple[str, str, str]:
+    memory = f"{server.memory_bytes / MEBIBYTE:.0f} MiB"
+    running = f"pid {server.process.pid}, {memory}" if server.alive else "NOT RUNNING"
+    return f"{server.name} process", running, server.log
 
 
 @contextmanager

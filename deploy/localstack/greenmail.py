@@ -125,7 +125,8 @@ def launch(mail: MailServer, log: Path, mailboxes: Sequence[Mailbox] = ()) -> Se
         os.pathsep.join(map(str, class_path("greenmail"))),
         "com.icegreen.greenmail.standalone.GreenMailStandaloneRunner",
     ]
-    return Server("GreenMail", command, log, {"LANG": "C.UTF-8"})
+    ports = (mail.smtp_port, mail.imap_port, mail.api_port)
+    return Server("GreenMail", command, log, {"LANG": "C.UTF-8"}, ports=ports)
 
 
 def wait_until_ready(server: Server, mail: MailServer) -> None:

@@ -4,7 +4,7 @@
 
 The lifeline closes when its holder ends, however it ends, on Linux and macOS alike; the guard then stops the
 server. One byte on the lifeline (`DETACH`) lets the server outlive its starter: `localstack up` sends it once
-all servers answer. SIGTERM and SIGINT stop the server: SIGTERM first, SIGKILL after `GRACE_SECONDS`.
+all servers answer. SIGTERM, SIGINT and SIGHUP stop the server: SIGTERM first, SIGKILL after `GRACE_SECONDS`.
 On Linux the server also dies with the guard itself.
 
 Standard library only, and run by path, so that it starts in a few milliseconds.
@@ -21,6 +21,7 @@ import time
 DETACH = b"d"
 GRACE_SECONDS = 10.0  # a broker that flushes a few hundred partitions needs one or two
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 def main(command: list[str]) -> int:
@@ -29,7 +30,7 @@ def main(command: list[str]) -> int:
     for end in (stop_asked, wakeup):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(wakeup)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+    for number in (*STOPPING, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)  # the wake-up pipe carries the number
 
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_guard)  # noqa: PLW1509  # we have no threads
@@ -47,8 +48,7 @@ def _watch(server: "subprocess.Popen[bytes]", stop_asked: int) -> None:
         while server.poll() is None:
             for key, _ in selector.select():
                 if key.fd == stop_asked:
-                    numbers = os.read(stop_asked, 64)
-                    if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                    if not STOPPING.isdisjoint(os.read(stop_asked, 64)):
                         return
                 elif os.read(key.fd, 1) == DETACH:
                     selector.unregister(key.fd)

@@ -5,7 +5,6 @@ A `Broker` says who and where it is; it can be formatted, started, stopped, kill
 
 import base64
 import os
-import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from localstack.artifacts import class_path, java
 from localstack.ports import HOST, free_ports
-from localstack.server import Server, ServerFault
+from localstack.server import Server, ServerFault, run
 
 START_TIMEOUT_SECONDS = 60.0
 FORMAT_TIMEOUT_SECONDS = 60.0
@@ -115,24 +114,17 @@ def format_storage(broker: Broker, cluster: Sequence[Broker], cluster_id: str) -
     broker.configuration.write_text("".join(lines), "utf-8")
     voters = ",".join(f"{node.node_id}@{node.controller_address}:{node.directory_id}" for node in cluster)
     tool = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--initial-controllers", voters)
-    done = subprocess.run(
-        _java_command(*tool, "--config", str(broker.configuration)),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=FORMAT_TIMEOUT_SECONDS,
-        env=_environment(),
-        check=False,
-    )
+    command = _java_command(*tool, "--config", str(broker.configuration))
+    done = run(command, FORMAT_TIMEOUT_SECONDS, _environment())
     if done.returncode != 0:
         raise ServerFault(f"Kafka could not format {broker.folder}:\n{done.stdout}{done.stderr}")
 
 
 def launch(broker: Broker) -> Server:
     """Start a formatted node, without waiting for it."""
-    return Server(
-        "Kafka", _java_command("kafka.Kafka", str(broker.configuration)), broker.log, _environment()
-    )
+    command = _java_command("kafka.Kafka", str(broker.configuration))
+    ports = (broker.port, broker.controller_port)
+    return Server("Kafka", command, broker.log, _environment(), ports=ports)
 
 
 def wait_until_ready(server: Server, cluster: Sequence[Broker]) -> None:

@@ -40,8 +40,8 @@ def is_free(port: int) -> bool:
         return True
 
 
-def choose_port(wanted: int | None, preferred: int, option: str) -> int:
-    """Return `wanted` if given and free, else `preferred` if free, else any free port.
+def choose_port(wanted: int | None, preferred: int | None, option: str) -> int:
+    """Return `wanted` if given, else `preferred` if given and free, else any free port.
 
     Raises PortTakenError if `wanted` is taken; `option` names the flag that would change it.
     """
@@ -51,4 +51,4 @@ def choose_port(wanted: int | None, preferred: int, option: str) -> int:
                 f"port {wanted} of {HOST} is in use; give another with {option}, or none at all"
             )
         return wanted
-    return preferred if is_free(preferred) else free_ports(1)[0]
+    return preferred if preferred and is_free(preferred) else free_ports(1)[0]

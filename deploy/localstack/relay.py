@@ -46,7 +46,8 @@ def launch(control: RelayControl, forward_port: int | None, log: Path) -> Server
     if control.user is not None and control.password is not None:
         command += ["--login"]
         environment |= {USER_VARIABLE: control.user, PASSWORD_VARIABLE: control.password}
-    return Server("relay", command, log, environment)
+    ports = (control.port, control.control_port)
+    return Server("relay", command, log, environment, ports=ports)
 
 
 def wait_until_ready(server: Server, control: RelayControl) -> None:

@@ -113,9 +113,7 @@ class RelayControl:
     def reset(self) -> None:
         """Take mail for everybody, with no quota and no faults, and forget what was."""
         self.take_only("*")
-        self.lift_quota()
-        self.clear_faults()
-        self._order("POST", "/forget")
+        self._order("POST", "/reset")
 
     def _order(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         answer = json.loads(self._request(method, path, body))

@@ -5,7 +5,7 @@
     GET  /refusals?after=N           PUT    /recipients     {"recipients": ["*@a.test"]}
     PUT  /quota   {"mails": 5, ...}  DELETE /quota
     POST /faults  {"phase": ...}     DELETE /faults
-    POST /forget                     drop the records
+    POST /reset                      drop the quota, the faults and the records; recipients stay
 
 Bad input is answered with 400 and {"error": ...}.
 """
@@ -66,7 +66,7 @@ class ControlDesk:
             ("DELETE", "/quota"): lambda _: policy.set_quota(None),
             ("POST", "/faults"): lambda order: policy.add_fault(_build(Fault, order.body)),
             ("DELETE", "/faults"): lambda _: policy.clear_faults(),
-            ("POST", "/forget"): lambda _: journal.forget(),
+            ("POST", "/reset"): self._reset,
         }
 
     def obey(self, order: Order) -> Answer:
@@ -99,6 +99,11 @@ class ControlDesk:
         if raw is None:
             raise LookupError(f"mail {sequence} was not taken, or is no longer kept")
         return raw
+
+    def _reset(self, _order: Order) -> None:
+        self._policy.set_quota(None)
+        self._policy.clear_faults()
+        self._journal.forget()
 
     def _set_recipients(self, order: Order) -> None:
         self._policy.recipients = _patterns(order.body)
@@ -179,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         return Order(self.command, url.path, query, body)
 
     def _send(self, status: HTTPStatus, answer: Answer) -> None:
-        raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        raw = answer if isinstance(answer, bytes) else f"{json.dumps(answer)}\n".encode()
         self.send_response(status)
         self.send_header(
             "Content-Type", "message/rfc822" if isinstance(answer, bytes) else "application/json"

@@ -6,23 +6,24 @@ is gone. `up` on a running stack changes nothing. `down` stops exactly the proce
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from localstack import greenmail, kafka, relay
+from localstack.configuration import blob_folder, configuration_file, settings_for, write_configuration
 from localstack.greenmail import Mailbox, MailServer
+from localstack.kafka import Broker
 from localstack.ports import choose_port, free_ports
 from localstack.relay_client import RelayControl
-from localstack.server import STOP_TIMEOUT_SECONDS, ProcessId, Server
+from localstack.server import STOP_TIMEOUT_SECONDS, PortLostFault, ProcessId, Server
 from localstack.stack_state import RunningServer, StackState, exclusive, forget, read_state, write_state
 
-KAFKA_PORT = 9092
-SMTP_PORT = 2525
-IMAP_PORT = 1143
+PORT_TRIES = 4  # a port is chosen seconds before its server binds it; to lose it twice is rare
 
 Say = Callable[[str], None]
 
@@ -35,20 +36,36 @@ RELAY_TAKES = ("*@desk.test", "*@customer.test")
 RELAY_LOGIN = ("postlane", "postlane")
 
 
+class Ports(NamedTuple):
+    """Where clients connect; None = anywhere."""
+
+    kafka: int | None = None
+    smtp: int | None = None  # of the relay
+    imap: int | None = None
+
+
+USUAL_PORTS = Ports(9092, 2525, 1143)
+ANY_PORTS = Ports()
+
+
 class StackError(Exception):
     """The stack cannot be brought up as asked; says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What `up` was asked for. A port that is None is chosen: the usual one if it is free, else any."""
+    """What `up` was asked for: `ports` or none at all, `preferred_ports` if they are free."""
 
-    kafka_port: int | None = None
-    smtp_port: int | None = None
-    imap_port: int | None = None
+    ports: Ports = ANY_PORTS
+    preferred_ports: Ports = USUAL_PORTS
     mailboxes: Sequence[Mailbox] = MAILBOXES
     relay_takes: Sequence[str] = RELAY_TAKES
     relay_login: tuple[str, str] | None = field(default=RELAY_LOGIN, repr=False)
+
+    def __post_init__(self) -> None:
+        ports = [port for port in self.ports if port is not None]
+        if len(set(ports)) < len(ports):
+            raise ValueError(f"ports {', '.join(map(str, ports))}: want a different one for each server")
 
 
 def up(folder: Path, wishes: Wishes, say: Say) -> tuple[StackState, bool]:
@@ -60,12 +77,19 @@ def up(folder: Path, wishes: Wishes, say: Say) -> tuple[StackState, bool]:
         state = read_state(folder)
         if state is not None and all(server.alive for server in state.servers):
             _refuse_other_ports(state, wishes)
+            if not configuration_file(folder).exists():
+                write_configuration(folder, settings_for(state, folder))
             return state, False
         if state is not None:
             say(f"not running any more: {', '.join(_dead(state))}; starting anew")
             _stop_all(state)
             forget(folder)
-        return _start(folder, wishes, say), True
+        with running(folder, wishes, say) as (state, servers):
+            write_configuration(folder, settings_for(state, folder))
+            write_state(folder, state)
+            for server in servers:
+                server.detach()
+        return state, True
 
 
 def down(folder: Path, say: Say) -> list[str]:
@@ -84,42 +108,65 @@ def status(folder: Path) -> StackState | None:
     return read_state(folder)
 
 
-def _start(folder: Path, wishes: Wishes, say: Say) -> StackState:
+@contextmanager
+def running(folder: Path, wishes: Wishes, say: Say) -> Iterator[tuple[StackState, list[Server]]]:
+    """Servers that are stopped when the block or this process ends, unless they are detached.
+
+    Raises PortTakenError, ArtifactError or ServerFault.
+    """
+    with ExitStack() as servers:
+        for tries_left in reversed(range(PORT_TRIES)):
+            try:
+                with ExitStack() as starting:
+                    started = _start(folder, wishes, say, starting)
+                    servers.push(starting.pop_all())
+                break
+            except PortLostFault as fault:
+                if not tries_left:
+                    raise
+                say(f"{str(fault).partition(';')[0]}: another process was quicker at a port; trying again")
+        yield started
+
+
+def _start(folder: Path, wishes: Wishes, say: Say, starting: ExitStack) -> tuple[StackState, list[Server]]:
     data, logs = folder / "kafka", folder / "logs"
-    shutil.rmtree(data, ignore_errors=True)
-    kafka_port = choose_port(wishes.kafka_port, KAFKA_PORT, "--kafka-port")
-    broker = kafka.Broker.create(1, data, logs / "kafka.log", kafka_port)
-    mail = MailServer.on_free_ports(choose_port(wishes.imap_port, IMAP_PORT, "--imap-port"))
+    for leftover in (data, blob_folder(folder)):
+        shutil.rmtree(leftover, ignore_errors=True)
+    broker, mail, front = _choose_places(wishes, data, logs)
+    say("starting GreenMail and the relay")
+    mail_server = starting.enter_context(greenmail.launch(mail, logs / "greenmail.log", wishes.mailboxes))
+    relay_server = starting.enter_context(relay.launch(front, mail.smtp_port, logs / "relay.log"))
+    say("starting Kafka")
+    kafka.format_storage(broker, [broker], kafka.kafka_uuid())
+    kafka_server = starting.enter_context(kafka.launch(broker))
+    relay.wait_until_ready(relay_server, front)
+    greenmail.wait_until_ready(mail_server, mail)
+    kafka.wait_until_ready(kafka_server, [broker])
+    front.take_only(*wishes.relay_takes)
+    servers = [kafka_server, mail_server, relay_server]
+    state = StackState(
+        started_at=time.time(),
+        kafka_bootstrap=broker.address,
+        relay=front,
+        mail=mail,
+        mailboxes=tuple(wishes.mailboxes),
+        servers=tuple(map(_running, servers)),
+    )
+    return state, servers
+
+
+def _choose_places(wishes: Wishes, data: Path, logs: Path) -> tuple[Broker, MailServer, RelayControl]:
+    """Raises PortTakenError if a port that was asked for is in use."""
+    kafka_port, smtp_port, imap_port = (
+        choose_port(wanted, None if preferred in wishes.ports else preferred, f"--{name}-port")
+        for name, wanted, preferred in zip(Ports._fields, wishes.ports, wishes.preferred_ports, strict=True)
+    )
     user, password = wishes.relay_login or (None, None)
-    smtp_port = choose_port(wishes.smtp_port, SMTP_PORT, "--smtp-port")
-    front = RelayControl(smtp_port, free_ports(1)[0], user=user, password=password)
-
-    with ExitStack() as starting:
-        say("starting GreenMail and the relay")
-        mail_server = starting.enter_context(greenmail.launch(mail, logs / "greenmail.log", wishes.mailboxes))
-        relay_server = starting.enter_context(relay.launch(front, mail.smtp_port, logs / "relay.log"))
-        say("starting Kafka")
-        kafka.format_storage(broker, [broker], kafka.kafka_uuid())
-        kafka_server = starting.enter_context(kafka.launch(broker))
-        relay.wait_until_ready(relay_server, front)
-        greenmail.wait_until_ready(mail_server, mail)
-        kafka.wait_until_ready(kafka_server, [broker])
-        front.take_only(*wishes.relay_takes)
-
-        servers = (kafka_server, mail_server, relay_server)
-        state = StackState(
-            started_at=time.time(),
-            kafka_bootstrap=broker.address,
-            relay=front,
-            mail=mail,
-            mailboxes=tuple(wishes.mailboxes),
-            servers=tuple(map(_running, servers)),
-        )
-        write_state(folder, state)
-        for server in servers:
-            server.detach()
-        starting.pop_all()
-    return state
+    return (
+        Broker.create(1, data, logs / "kafka.log", kafka_port),
+        MailServer.on_free_ports(imap_port),
+        RelayControl(smtp_port, free_ports(1)[0], user=user, password=password),
+    )
 
 
 def _running(server: Server) -> RunningServer:
@@ -129,9 +176,9 @@ def _running(server: Server) -> RunningServer:
 
 def _refuse_other_ports(state: StackState, wishes: Wishes) -> None:
     for name, wanted, actual in (
-        ("Kafka", wishes.kafka_port, int(state.kafka_bootstrap.rpartition(":")[2])),
-        ("the relay", wishes.smtp_port, state.relay.port),
-        ("IMAP", wishes.imap_port, state.mail.imap_port),
+        ("Kafka", wishes.ports.kafka, int(state.kafka_bootstrap.rpartition(":")[2])),
+        ("the relay", wishes.ports.smtp, state.relay.port),
+        ("IMAP", wishes.ports.imap, state.mail.imap_port),
     ):
         if wanted is not None and wanted != actual:
             raise StackError(

@@ -70,11 +70,16 @@ def read_state(folder: Path) -> StackState | None:
 
 
 def write_state(folder: Path, state: StackState) -> None:
-    """Replace the file in one step; it holds the passwords of test mailboxes, so it is the owner's alone."""
-    path = folder / STATE_FILE
+    """It holds the passwords of test mailboxes, so it is the owner's alone."""
+    write_private(folder / STATE_FILE, json.dumps(state.as_json(), indent=2) + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step by one that only its owner may read."""
     scratch = path.with_suffix(".tmp")
+    scratch.unlink(missing_ok=True)  # one that a crash left may be readable for all
     scratch.touch(mode=0o600)
-    scratch.write_text(json.dumps(state.as_json(), indent=2) + "\n", "utf-8")
+    scratch.write_text(text, "utf-8")
     scratch.replace(path)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from demo.stage import Stage
-from demo.witness import NotSeen, eventually
+from demo.witness import NotSeen
 from localstack.relay_journal import AcceptedMail
 from localstack.relay_policy import Act, Fault, Phase, Quota
 
@@ -17,7 +17,7 @@ KILL_TICKETS, KILL_MAILS = 6, 8
 def customer_opens_a_ticket(stage: Stage) -> str:
     """A customer mails support@; a ticket opens."""
     stage.alice.write("support@desk.test", PRINTER, "Please help, it smokes.")
-    ticket = eventually("the ticket", lambda: stage.desk.ticket_of(PRINTER))
+    ticket = stage.awaits("the ticket", lambda: stage.desk.ticket_of(PRINTER))
     (event,) = [r["event"] for r in stage.operator.events("mail.inbound") if r["event"]["subject"] == PRINTER]
     if not event["raw"]["sha256"]:
         raise NotSeen("the event does not name the raw mail")
@@ -28,7 +28,7 @@ def agent_answers(stage: Stage) -> str:
     """An agent answers; the customer's mailbox has it, threaded."""
     ticket = _printer_ticket(stage)
     stage.agent("answer", str(stage.desk.path), ticket, "Use the extinguisher, then reboot.")
-    mail = eventually("the answer in Alice's mailbox", lambda: stage.alice.received(PRINTER))
+    mail = stage.awaits("the answer in Alice's mailbox", lambda: stage.alice.received(PRINTER))
     question = stage.desk.rows(
         "select message_id from messages where ticket = ? and message_id is not null", ticket
     )
@@ -44,7 +44,7 @@ def customer_replies(stage: Stage) -> str:
     ticket = _printer_ticket(stage)
     answer = stage.alice.received(PRINTER)
     stage.alice.write("support@desk.test", "Thanks!", "It works again.", answers=answer)
-    texts = eventually(
+    texts = stage.awaits(
         "the reply in the ticket", lambda: [t for t in stage.desk.texts(ticket) if "works again" in t]
     )
     if stage.desk.ticket_of("Thanks!") is not None:
@@ -56,12 +56,12 @@ def dead_address_and_replay(stage: Stage) -> str:
     """A dead address ends in the dead letters with the relay's words; once it works, a replay delivers it."""
     stage.agent("write", str(stage.desk.path), stage.ghost.address, "Your invoice", "Attached.")
     ticket = str(stage.desk.ticket_of("Your invoice"))
-    (dead,) = eventually("the dead letter", lambda: stage.operator.dead(ticket))
+    (dead,) = stage.awaits("the dead letter", lambda: stage.operator.dead(ticket))
     if "5.1.1" not in str(dead):
         raise NotSeen(f"the dead letter does not carry the relay's words: {dead}")
     stage.stack.relay.take_also(stage.ghost.address)
     stage.operator.run("dlq", "replay", "--ticket", ticket, "--yes")
-    eventually("the invoice in the ghost's mailbox", lambda: stage.ghost.received("Your invoice"))
+    stage.awaits("the invoice in the ghost's mailbox", lambda: stage.ghost.received("Your invoice"))
     if stage.operator.dead(ticket):
         raise NotSeen("the replayed dead letter is still open")
     return f"refused with {dead['death']['reply']!r}, then replayed and delivered"
@@ -73,11 +73,12 @@ def quota_becomes_a_wait(stage: Stage) -> str:
     before = relay.counts().accepted
     relay.set_quota(Quota(0))
     stage.agent("flood", stage.alice.address, "quota", str(QUOTA_TICKETS), str(QUOTA_MAILS))
-    waits = eventually("a visible wait", lambda: _waiting(stage, "quota-0"))
+    waits = stage.awaits("a visible wait in `postlane status`", lambda: _waiting(stage, "quota-0"))
     if relay.counts().accepted != before or stage.operator.dead("quota-0"):
         raise NotSeen("mail failed or went out although the quota is used up")
     relay.lift_quota()
     wanted = QUOTA_TICKETS * QUOTA_MAILS
+    stage.say(f"quota lifted; waiting for {wanted} mails at the relay")
     mails = relay.wait_for(lambda found: len(found) >= wanted, after=before, timeout_seconds=40)
     _check_order([mail for mail in mails if mail.subject.startswith("quota")], wanted)
     return f"waited: {waits}; then {wanted} mails of {QUOTA_TICKETS} tickets arrived in order"
@@ -90,17 +91,19 @@ def killed_sender_loses_nothing(stage: Stage) -> str:
     relay.add_fault(Fault(Phase.FINAL, Act.DELAY, seconds=0.2, times=None))
     wanted = KILL_TICKETS * KILL_MAILS
     stage.agent("flood", stage.alice.address, "flood", str(KILL_TICKETS), str(KILL_MAILS))
+    stage.say(f"waiting for a quarter of {wanted} mails at the relay")
     relay.wait_for(lambda found: len(found) >= wanted // 4, after=before)
     stage.kill("outbound")
     killed_at = len(relay.mails(before))
     stage.start_service("outbound")
     relay.clear_faults()
+    stage.say(f"killed after {killed_at}; waiting for a new sender to take over and send the rest")
     mails = relay.wait_for(
         lambda found: len({m.message_id for m in found}) >= wanted, after=before, timeout_seconds=60
     )
     firsts = list({mail.message_id: mail for mail in reversed(mails)}.values())[::-1]
     _check_order(firsts, wanted)
-    eventually("every mail's SENT", lambda: _all_sent(stage))
+    stage.awaits("SENT in the status of every mail", lambda: _all_sent(stage))
     return f"killed after {killed_at} of {wanted}; all {wanted} arrived in order, {len(mails) - len(firsts)} of them twice"
 
 

@@ -1,18 +1,20 @@
 """Everything that the demo starts and stops: the stack, the two services, the desk."""
 
-import signal
-import subprocess
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from demo.witness import DeskBook, NotSeen, Operator, Person
+from demo.ending import Ending
+from demo.witness import DeskBook, NotSeen, Operator, Person, eventually
+from localstack.configuration import blob_folder, configuration_file, settings_for, write_configuration
 from localstack.greenmail import Mailbox
-from localstack.ports import free_ports
-from localstack.stack import Wishes, down, up
+from localstack.server import Server, run
+from localstack.stack import ANY_PORTS, Say, Wishes, running
 from localstack.stack_state import StackState
 
 POSTLANE = (sys.executable, "-m", "postlane.ops")
@@ -20,50 +22,15 @@ DESK = Path(__file__).resolve().parent.parent / "ticket_desk.py"
 SUPPORT = Mailbox("support@desk.test", "support")
 ALICE = Mailbox("alice@customer.test", "alice")
 GHOST = Mailbox("ghost@gone.test", "ghost")
-STOP_SECONDS = 15.0
+AGENT_SECONDS = 60.0
 
-CONFIG = """\
-[kafka]
-bootstrap_servers = "{kafka}"
+RELAY_TAKES = ("*@desk.test", "*@customer.test")
 
-[topics]
-partitions = 4
-replication_factor = 1
-min_insync_replicas = 1
+T = TypeVar("T")
 
-[blobs]
-directory = "{folder}/blobs"
 
-[signing]
-domain = "desk.test"
-keys = {{ k1 = "a demo key, not a secret" }}
-
-[outbound]
-retry_schedule = "1s*3, 5s"
-
-[relays.main]
-host = "{relay_host}"
-port = {relay_port}
-tls = "none"
-username = "{relay_user}"
-password = "{relay_password}"
-hold_seconds = 2
-hold_seconds_max = 3
-
-[inbound]
-poll_seconds = 2
-
-[mailboxes.support]
-host = "{imap_host}"
-port = {imap_port}
-tls = "none"
-username = "support@desk.test"
-password = "support"
-start = "all"
-
-[http]
-port = 0
-"""
+class ProcessEnded(Exception):
+    """A service or the desk ended by itself; carries the end of its log."""
 
 
 @dataclass
@@ -72,8 +39,13 @@ class Stage:
 
     folder: Path
     stack: StackState
-    config: Path
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    say: Say
+    processes: dict[str, Server] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        """The configuration of the services and the desk."""
+        return configuration_file(self.folder)
 
     @property
     def alice(self) -> Person:
@@ -95,10 +67,19 @@ class Stage:
         """The desk's database."""
         return DeskBook(self.folder / "desk.sqlite")
 
+    def awaits(self, what: str, look: Callable[[], T | None]) -> T:
+        """Say what is awaited, and return it once it is there. Raises NotSeen and ProcessEnded."""
+        self.say(f"waiting for {what}")
+
+        def look_at_the_living() -> T | None:
+            self.check_alive()
+            return look()
+
+        return eventually(what, look_at_the_living)
+
     def start(self, name: str, *command: str) -> None:
-        """Start a process whose output goes to `<name>.log`."""
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        """Start a process whose output goes to `logs/<name>.log`; like the servers, it ends when we do."""
+        self.processes[name] = Server(name, command, self.folder / "logs" / f"{name}.log")
 
     def start_service(self, name: str) -> None:
         """Start `postlane outbound` or `postlane inbound`."""
@@ -112,83 +93,64 @@ class Stage:
 
     def agent(self, *arguments: str) -> None:
         """An agent uses the desk's command line."""
-        command = [sys.executable, str(DESK), "--config", str(self.config), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = run([sys.executable, str(DESK), "--config", str(self.config), *arguments], AGENT_SECONDS)
         if done.returncode != 0:
             raise NotSeen(f"desk {' '.join(arguments)}: {done.stderr.strip()[-500:]}")
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a crash would."""
-        process = self.processes.pop(name)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        self.processes.pop(name).kill()
 
     def check_alive(self) -> None:
-        """Raise NotSeen if a process of ours has ended by itself."""
-        for name, process in self.processes.items():
-            if process.poll() is not None:
-                tail = (self.folder / f"{name}.log").read_text(errors="replace")[-800:]
-                raise NotSeen(f"{name} ended with {process.returncode}: {tail}")
+        """Raise ProcessEnded if a process of ours has ended by itself."""
+        for process in self.processes.values():
+            if not process.running:
+                raise ProcessEnded(str(process.fault("has ended")))
 
     def stop(self) -> float:
         """SIGTERM to all; how many seconds the slowest took."""
         started = time.monotonic()
         for process in self.processes.values():
-            process.terminate()
+            process.ask_to_stop()
         for process in self.processes.values():
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.stop()
         self.processes.clear()
         return time.monotonic() - started
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Stage]:
-    """A stack of its own with both services and the desk; all of it is stopped at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("*.log"), folder / "desk.sqlite"):
-        old.unlink(missing_ok=True)
-    kafka_port, smtp_port, imap_port = free_ports(3)  # never in the way of a stack that `make up` started
+def staged(folder: Path, ending: Ending, say: Say) -> Iterator[Stage]:
+    """Servers, both services and the desk; at the end all of it is stopped, and only logs and configuration stay."""
+    _clear(folder)
+    shutil.rmtree(folder / "logs", ignore_errors=True)
     wishes = Wishes(
-        kafka_port=kafka_port,
-        smtp_port=smtp_port,
-        imap_port=imap_port,
+        preferred_ports=ANY_PORTS,  # never in the way of a stack that `make up` started
         mailboxes=(SUPPORT, ALICE, GHOST),
-        relay_takes=("*@desk.test", "*@customer.test"),
+        relay_takes=RELAY_TAKES,
     )
     try:
-        down(folder / "stack", lambda _: None)  # a demo that was killed may have left one
-        stack, _ = up(folder / "stack", wishes, lambda _: None)
-        stage = Stage(folder, stack, _write_config(folder, stack))
-        try:
-            stage.operator.run("topics", "apply")
-            stage.start_service("outbound")
-            stage.start_service("inbound")
-            stage.start_desk()
-            yield stage
-        finally:
-            stage.stop()
+        with running(folder, wishes, say) as (stack, _):
+            settings = settings_for(stack, folder)
+            settings["outbound"]["retry_schedule"] = "1s*3, 5s"  # nobody looks on for longer
+            settings["relays"]["main"] |= {"hold_seconds": 2, "hold_seconds_max": 3}
+            settings["inbound"]["poll_seconds"] = 2
+            write_configuration(folder, settings)
+            stage = Stage(folder, stack, say)
+            try:
+                say("making the topics, then starting both services and the desk")
+                stage.operator.run("topics", "apply")
+                stage.start_service("outbound")
+                stage.start_service("inbound")
+                stage.start_desk()
+                yield stage
+            finally:
+                ending.defer()
+                stage.stop()
     finally:
-        down(folder / "stack", lambda _: None)
+        _clear(folder)
 
 
-def _write_config(folder: Path, stack: StackState) -> Path:
-    path = folder / "postlane.toml"
-    path.write_text(
-        CONFIG.format(
-            kafka=stack.kafka_bootstrap,
-            folder=folder,
-            relay_host=stack.relay.host,
-            relay_port=stack.relay.port,
-            relay_user=stack.relay.user,
-            relay_password=stack.relay.password,
-            imap_host=stack.mail.host,
-            imap_port=stack.mail.imap_port,
-        ),
-        encoding="utf-8",
-    )
-    path.chmod(0o600)
-    return path
+def _clear(folder: Path) -> None:
+    for data in (folder / "kafka", blob_folder(folder)):
+        shutil.rmtree(data, ignore_errors=True)
+    (folder / "desk.sqlite").unlink(missing_ok=True)

@@ -2,11 +2,11 @@
 
 import email
 import email.policy
+import email.utils
 import imaplib
 import json
 import smtplib
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 
 from localstack.greenmail import Mailbox, MailServer
 from localstack.relay_client import RelayControl
+from localstack.server import run
 
 T = TypeVar("T")
 POLL_SECONDS = 0.1
+COMMAND_SECONDS = 60.0
 NOTHING_FOUND = 4  # exit code of `postlane` (see its --help)
 
 
@@ -55,6 +57,7 @@ class Person:
         """Send a mail through the relay, as an answer if `answers` is given."""
         mail = EmailMessage()
         mail["From"], mail["To"], mail["Subject"] = self.address, to, subject
+        mail["Date"] = email.utils.localtime()
         mail["Message-ID"] = f"<{time.time_ns()}@{self.address.rpartition('@')[2]}>"
         if answers is not None:
             mail["In-Reply-To"] = answers["Message-ID"]
@@ -91,9 +94,7 @@ class Operator:
 
     def run(self, *arguments: str) -> str:
         """Run `postlane ...` and return what it printed. Raises NotSeen if it fails otherwise than by finding nothing."""
-        done = subprocess.run(
-            [*self.command, *arguments], capture_output=True, text=True, check=False, timeout=60
-        )
+        done = run([*self.command, *arguments], COMMAND_SECONDS)
         if done.returncode not in {0, NOTHING_FOUND}:
             raise NotSeen(
                 f"postlane {' '.join(arguments)} ended with {done.returncode}: {done.stderr.strip()}"

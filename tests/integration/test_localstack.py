@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from localstack import artifacts, guard, stack_state
+from localstack import artifacts, guard, stack, stack_state
 from localstack.ports import HOST, PortTakenError, choose_port, free_ports
 from localstack.server import ProcessId, Server, ServerFault
 
@@ -176,6 +176,54 @@ def test_a_taken_port_is_named_with_the_way_out() -> None:
         with pytest.raises(PortTakenError, match=rf"port {port} .* --kafka-port"):
             choose_port(port, 9092, "--kafka-port")
         assert choose_port(None, port, "--kafka-port") != port
+
+
+class Thief:
+    """Takes a port once it was chosen: when the stack says that it starts its servers."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: list[str] = []
+        self._port = port
+        self._taken = socket.socket()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._taken.close()
+
+    def say(self, text: str) -> None:
+        if not self.heard:
+            self._taken.bind((HOST, self._port))
+            self._taken.listen()
+        self.heard.append(text)
+
+
+@pytest.mark.parametrize("which", stack.Ports._fields)
+def test_a_port_lost_to_another_process_is_replaced_by_another(folder: str, which: str) -> None:
+    preferred = stack.Ports(*free_ports(3))
+    with Thief(getattr(preferred, which)) as thief:
+        state, _ = stack.up(Path(folder), stack.Wishes(preferred_ports=preferred), thief.say)
+    assert all(server.alive for server in state.servers)
+    in_use = stack.Ports(int(state.kafka_bootstrap.partition(":")[2]), state.relay.port, state.mail.imap_port)
+    assert getattr(in_use, which) != getattr(preferred, which)
+    assert sum("another process was quicker" in text for text in thief.heard) == 1
+
+
+def test_a_port_that_was_asked_for_and_lost_is_named(folder: str) -> None:
+    wishes = stack.Wishes(stack.Ports(smtp=free_ports(1)[0]), preferred_ports=stack.ANY_PORTS)
+    with (
+        Thief(wishes.ports.smtp or 0) as thief,
+        pytest.raises(PortTakenError, match=rf"port {wishes.ports.smtp} .* --smtp-port"),
+    ):
+        stack.up(Path(folder), wishes, thief.say)
+    assert guards_of(folder) == []
+    assert stack_state.read_state(Path(folder)) is None
+
+
+def test_the_same_port_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="a different one for each"):
+        stack.Wishes(stack.Ports(5000, 5000))
 
 
 def test_a_server_dies_with_its_starter(tmp_path: Path) -> None:
