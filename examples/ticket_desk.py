@@ -7,9 +7,10 @@ python examples/ticket_desk.py --config postlane.toml answer desk.sqlite 1 "Have
 import argparse
 import signal
 import sqlite3
+import sys
 from pathlib import Path
 
-from postlane.client import MailConsumer, MailProducer, MailReceived, request
+from postlane.client import MailConsumer, MailProducer, MailReceived, Unreadable, request
 from postlane.config.settings import Settings, load_settings
 
 SUPPORT = "Support <support@desk.test>"
@@ -56,10 +57,17 @@ def open_ticket(book: sqlite3.Connection, mail: MailReceived) -> str:
     return str(number)
 
 
+def report(record: Unreadable) -> None:
+    """A record that is no mail must not stop the desk, nor pass unseen."""
+    place = f"{record.topic} {record.partition}/{record.offset}"
+    print(f"passed over {place}, which is no mail: {record.fault}", file=sys.stderr, flush=True)
+
+
 def run(settings: Settings, path: Path) -> None:
     """Take mail in until SIGTERM."""
     book = open_book(path)
-    with MailConsumer(settings.kafka, group=f"{settings.kafka.group_prefix}-desk") as consumer:
+    group = f"{settings.kafka.group_prefix}-desk"
+    with MailConsumer(settings.kafka, group=group, on_unreadable=report) as consumer:
         signal.signal(signal.SIGTERM, lambda *_: consumer.close())
         for mail in consumer:
             take_in(book, mail.event)

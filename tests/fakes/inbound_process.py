@@ -39,13 +39,17 @@ def inbound_settings(
     kafka: dict[str, Any] | None = None,
 ) -> Settings:
     """Settings with quick polls."""
-    quick = {"poll_seconds": 0.3, "command_timeout_seconds": 10.0, "parse_seconds_max": 20.0}
+    quick = {
+        "poll_seconds": 0.3,
+        "command_timeout_seconds": 10.0,
+        "parse_seconds_max": 20.0,
+        "drain_seconds": 2.0,
+    }
     return Settings(
         kafka={"topic_prefix": prefix, "group_prefix": f"{prefix}postlane"} | (kafka or {}),
         blobs={"directory": folder / "blobs"},
         signing=SIGNING,
         inbound=quick | (inbound or {}),
-        outbound={"drain_seconds": 2.0},
         topics={"partitions": PARTITIONS, "replication_factor": 1, "min_insync_replicas": 1},
         mailboxes=mailboxes,
     )

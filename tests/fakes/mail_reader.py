@@ -1,5 +1,6 @@
 """Reads built mail back with the standard library's parser, the one that resembles real clients most: no repairs, no guessing."""
 
+import email.utils
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -24,6 +25,8 @@ REQUEST = MailRequested(
     subject="Your printer [#4711]",
     text="Hello Kim,\nit prints again.\n",
 )
+# The stricter reader of newer Pythons (gh-102988) gives up on domain literals such as [192.0.2.1].
+LENIENT: dict[str, bool] = {"strict": False} if getattr(email.utils, "supports_strict_parsing", False) else {}
 PNG = RequestedAttachment(
     filename="logo.png",
     content_type="image/png",
@@ -51,7 +54,7 @@ def words(message: Message, name: str) -> str:
 
 def addresses(message: Message, name: str) -> list[tuple[str, str]]:
     unfolded = message[name].replace("\r\n", "")
-    found = getaddresses([str(unfolded)])
+    found = getaddresses([str(unfolded)], **LENIENT)
     return [(str(make_header(decode_header(display))), address) for display, address in found]
 
 

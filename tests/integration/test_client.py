@@ -33,6 +33,7 @@ from postlane.client import (
     RequestRefused,
     StatusConsumer,
     Undecodable,
+    Unreadable,
     Verdicts,
     request,
 )
@@ -311,6 +312,44 @@ def test_a_record_that_is_no_mail_is_named_and_passed_by_the_next_call(
         with pytest.raises(Undecodable, match=r"mail\.inbound partition 0 offset 0: unknown framing"):
             take(consumer, 1)
         assert take(consumer, 1)[0].event.event_id == "r1"
+
+
+def test_a_desk_goes_past_a_record_that_is_no_mail_and_sees_it(kafka: KafkaSection, log: KafkaLog) -> None:
+    topic, group = f"{kafka.topic_prefix}mail.inbound", f"desk-{uuid4().hex}"
+    write(log, topic, [b"garbage", Codec().encode(received(1)), b"more garbage"])()
+    seen: list[Unreadable] = []
+
+    def look(record: Unreadable) -> None:
+        seen.append(record)
+        if len(seen) == 2:
+            consumer.done(record)
+            consumer.stop()
+
+    with MailConsumer(kafka, group=group, on_unreadable=look) as consumer:
+        alarm = threading.Timer(WAIT_SECONDS, consumer.stop)
+        alarm.start()
+        assert [mail.event.event_id for mail in consumer] == ["r1"]
+        alarm.cancel()
+    assert [(bad.offset, bad.value, bad.fault.split(";")[0][:15]) for bad in seen] == [
+        (0, b"garbage", "unknown framing"),
+        (2, b"more garbage", "unknown framing"),
+    ]
+    write(log, topic, [Codec().encode(received(2))])()
+    with MailConsumer(kafka, group=group) as consumer:
+        assert take(consumer, 1)[0].event.event_id == "r2", "what is done does not come again"
+
+
+def test_a_desk_may_stop_at_a_record_that_is_no_mail(kafka: KafkaSection, log: KafkaLog) -> None:
+    write(log, f"{kafka.topic_prefix}mail.inbound", [b"garbage"])()
+
+    def refuse(record: Unreadable) -> None:
+        raise RuntimeError(f"offset {record.offset}")
+
+    with (
+        MailConsumer(kafka, group=f"desk-{uuid4().hex}", on_unreadable=refuse) as consumer,
+        pytest.raises(RuntimeError, match="offset 0"),
+    ):
+        take(consumer, 1)
 
 
 def test_stop_ends_the_iteration(kafka: KafkaSection) -> None:

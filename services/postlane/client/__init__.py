@@ -5,7 +5,7 @@ Blocking calls only, so that it works in any framework. Make one producer per pr
 
 from postlane.adapters.avro_codec import Undecodable
 from postlane.client.building import request
-from postlane.client.consumer import Consumed, MailConsumer, StatusConsumer
+from postlane.client.consumer import Consumed, MailConsumer, StatusConsumer, Unreadable
 from postlane.client.producer import MailProducer, NotDelivered, Receipt, RequestRefused
 from postlane.config.sections import KafkaSection
 from postlane.core.mail import Address, BlobRef, Disposition, Header
@@ -53,6 +53,7 @@ __all__ = [
     "SmtpReply",
     "StatusConsumer",
     "Undecodable",
+    "Unreadable",
     "Verdicts",
     "request",
 ]

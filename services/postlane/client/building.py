@@ -1,14 +1,18 @@
 """A MailRequested from the few things that every mail has."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from email.utils import parseaddr
 from uuid import uuid4
 
 from postlane.core.mail import Address, Header
 from postlane.core.request import AutoSubmitted, MailRequested, RequestedAttachment
 
 Mailbox = Address | str
+
+# name-addr of RFC 5322 section 3.4, one of them. Without quotes a name has neither comma nor @: those tell of a second address.
+_NAMED = re.compile(r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"\s*|(?P<plain>[^",;@<>]*))<(?P<address>[^<>]+)>')
+_QUOTED_PAIR = re.compile(r"\\(.)")
 
 
 def request(  # noqa: PLR0913 (one argument per field of the event)
@@ -66,10 +70,13 @@ def request(  # noqa: PLR0913 (one argument per field of the event)
 
 
 def mailbox(value: Mailbox) -> Address:
-    """An Address from text. What cannot be read stays as it is, for the check before sending to name."""
+    """An Address from text. What cannot be read stays as it is, for the check before sending to name in the user's own words."""
     if isinstance(value, Address):
         return value
-    if "<" not in value or not value.isprintable():  # a parser would drop a line break, and with it an attack
+    # A parser would drop a line break, and with it an attack; and the standard library's differs from version to version.
+    named = _NAMED.fullmatch(value.strip()) if value.isprintable() else None
+    if named is None:
         return Address(address=value)
-    name, address = parseaddr(value)
-    return Address(address=address or value, name=name)
+    name = named["quoted"]
+    name = named["plain"].strip() if name is None else _QUOTED_PAIR.sub(r"\1", name)
+    return Address(address=named["address"].strip(), name=name)

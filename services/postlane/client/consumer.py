@@ -1,7 +1,7 @@
 """Events out of Kafka, in order per ticket, at least once: an event counts as handled when you say so."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, Self, TypeVar
 
@@ -40,11 +40,27 @@ class Consumed(Generic[E]):
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that is no such event: somebody else wrote it, or a newer version that this one does not know."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    fault: str
+
+
 class _EventConsumer(Generic[E]):
     """A member of your consumer group: several processes with the same `group` share the events, each ticket with one of them.
 
     Only `done` makes progress durable (within a second and at close). Events come again after a crash or when a partition
     changes hands: skip event ids that you have handled, best by storing the id in the transaction that stores the result.
+
+    A record that cannot be read raises Undecodable, which ends a `for` loop: nothing is passed over unseen. With
+    `on_unreadable` the record is given to that function instead, and when it returns the consumer goes on behind it. Log it, or
+    keep its bytes; it comes again after a restart unless something later in its partition, or the record itself, is `done`.
     """
 
     def __init__(
@@ -55,11 +71,13 @@ class _EventConsumer(Generic[E]):
         *,
         group: str,
         start: Literal["earliest", "latest"] = "earliest",
+        on_unreadable: Callable[[Unreadable], None] | None = None,
     ) -> None:
         url = kafka.schema_registry_url
         self._topic = kafka.topic(topic)
         self._kind: type[E] = kind
         self._codec = Codec(None if url is None else ConfluentRegistry(url))
+        self._on_unreadable = on_unreadable
         self._stopped = False
         self._closed = False
         self._polling = False
@@ -83,8 +101,8 @@ class _EventConsumer(Generic[E]):
     def poll(self, timeout_seconds: float) -> Consumed[E] | None:
         """The next event, or None if none came in time. A broker that is away is waited for.
 
-        Raises Undecodable for a record that is no such event (the next call goes on behind it; unless something later is
-        `done`, it comes again), LogUnavailable where the topic is missing, access is refused or the schema registry is away (the
+        Raises Undecodable for a record that is no such event (the next call goes on behind it), unless there is `on_unreadable`; what
+        that raises; LogUnavailable where the topic is missing, access is refused or the schema registry is away (the
         next call tries again).
         """
         message = self._poll(timeout_seconds)
@@ -98,7 +116,12 @@ class _EventConsumer(Generic[E]):
         try:
             event = self._codec.decode(self._kind, message.value())
         except Undecodable as fault:
-            raise Undecodable(f"{self._topic} partition {partition} offset {offset}: {fault}") from None
+            if self._on_unreadable is None:
+                raise Undecodable(f"{self._topic} partition {partition} offset {offset}: {fault}") from None
+            self._on_unreadable(
+                Unreadable(self._topic, partition, offset, message.key(), message.value(), str(fault))
+            )
+            return None
         except RegistryUnavailable:
             self._consumer.seek(
                 TopicPartition(self._topic, partition, offset)
@@ -106,8 +129,8 @@ class _EventConsumer(Generic[E]):
             raise
         return Consumed(event, partition, offset)
 
-    def done(self, consumed: Consumed[E]) -> None:
-        """Count this event, and all before it in its partition, as handled."""
+    def done(self, consumed: Consumed[E] | Unreadable) -> None:
+        """Count this event or record, and all before it in its partition, as handled."""
         place = TopicPartition(self._topic, consumed.partition, consumed.offset + 1)
         with self._busy:
             if self._closed:
@@ -156,18 +179,32 @@ class MailConsumer(_EventConsumer[MailReceived]):
     """Received mail: one MailReceived per mail of a mailbox."""
 
     def __init__(
-        self, kafka: KafkaSection, *, group: str, start: Literal["earliest", "latest"] = "earliest"
+        self,
+        kafka: KafkaSection,
+        *,
+        group: str,
+        start: Literal["earliest", "latest"] = "earliest",
+        on_unreadable: Callable[[Unreadable], None] | None = None,
     ) -> None:
-        super().__init__(kafka, "mail.inbound", MailReceived, group=group, start=start)
+        super().__init__(
+            kafka, "mail.inbound", MailReceived, group=group, start=start, on_unreadable=on_unreadable
+        )
 
 
 class StatusConsumer(_EventConsumer[MailStatus]):
     """What becomes of requested mail: one MailStatus per step."""
 
     def __init__(
-        self, kafka: KafkaSection, *, group: str, start: Literal["earliest", "latest"] = "earliest"
+        self,
+        kafka: KafkaSection,
+        *,
+        group: str,
+        start: Literal["earliest", "latest"] = "earliest",
+        on_unreadable: Callable[[Unreadable], None] | None = None,
     ) -> None:
-        super().__init__(kafka, "mail.outbound.status", MailStatus, group=group, start=start)
+        super().__init__(
+            kafka, "mail.outbound.status", MailStatus, group=group, start=start, on_unreadable=on_unreadable
+        )
 
 
 def _place(message: Message) -> tuple[int, int]:

@@ -12,6 +12,7 @@ NAMED_SECTIONS = {"relays": "main", "mailboxes": "support"}  # sections that sta
 
 _HEAD = """\
 Postlane's configuration: every key with its default. Keys behind a # have none; they show an example.
+signing.keys holds a random secret, a new one in every example: keep it, because it is what answers are recognised by.
 Each key can also be set by the environment, which wins: POSTLANE_<SECTION>__<KEY>, such as POSTLANE_KAFKA__BOOTSTRAP_SERVERS \
 or POSTLANE_RELAYS__MAIN__PASSWORD.
 A secret is written as "text", { file = "PATH" } or { env = "NAME" }.
@@ -20,8 +21,9 @@ The file is found by --config, $POSTLANE_CONFIG, or as ./postlane.toml."""
 JsonSchema = Mapping[str, Any]
 
 
-def example_toml() -> str:
-    """The example: valid as it stands, with one relay and one mailbox, every key of every section in it."""
+def example_toml(signing_secret: str) -> str:
+    """The example: valid as it stands, with one relay, one mailbox and one signing key, every key of every section in it."""
+    chosen = {"signing.domain": "desk.example.com", "signing.keys": {"k1": signing_secret}}
     schema = Settings.model_json_schema()
     definitions: Mapping[str, JsonSchema] = schema["$defs"]
     blocks = ["\n".join(_comment(_HEAD))]
@@ -31,7 +33,8 @@ def example_toml() -> str:
         lines = [*_comment(section["description"]), f"[{title}]"]
         required = section.get("required", [])
         for key, key_schema in section["properties"].items():
-            lines += _key_lines(key, key_schema, definitions, required=key in required)
+            default = chosen.get(f"{name}.{key}", key_schema.get("default"))
+            lines += _key_lines(key, key_schema | {"default": default}, definitions, required=key in required)
         blocks.append("\n".join(lines))
     return "\n\n\n".join(blocks) + "\n"
 

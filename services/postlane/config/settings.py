@@ -24,9 +24,9 @@ from postlane.config.sections import (
     MailboxSection,
     OutboundSection,
     RelaySection,
-    SigningSection,
     TopicsSection,
 )
+from postlane.config.signing_section import SigningSection
 
 ENV_PREFIX = "POSTLANE_"
 ENV_DELIMITER = "__"
@@ -74,30 +74,37 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-def load_settings(path: Path | None = None) -> Settings:
-    """Read the file (argument, else $POSTLANE_CONFIG, else ./postlane.toml if it is there) and the environment over it.
+def find_config(path: Path | None = None) -> Path | None:
+    """The file to read: the argument, else $POSTLANE_CONFIG, else ./postlane.toml; None where that is not there either."""
+    if path is not None:
+        return path
+    if named := os.environ.get(CONFIG_PATH_VARIABLE):
+        return Path(named)
+    return CONFIG_PATH_DEFAULT if CONFIG_PATH_DEFAULT.exists() else None
 
-    Raises ConfigError.
-    """
-    named = path or (Path(os.environ[CONFIG_PATH_VARIABLE]) if os.environ.get(CONFIG_PATH_VARIABLE) else None)
-    source = named or CONFIG_PATH_DEFAULT
-    document = _read_toml(source) if named is not None or source.exists() else {}
-    faults = [*_unknown_variables(), *_unknown_sections(source, document)]
-    if faults:
-        raise ConfigError("\n".join(faults))
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read the file that `find_config` names, if any, and the environment over it. Raises ConfigError with every fault."""
+    source = find_config(path)
+    document = {} if source is None else read_toml(source)
+    place = str(source or "environment")
+    faults = [*_unknown_variables(), *_unknown_sections(place, document)]
     try:
-        return Settings(**document)
+        settings = Settings(**{name: document[name] for name in document if name in Settings.model_fields})
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
-        raise ConfigError("\n".join(_explain(source, detail) for detail in details)) from None
+        raise ConfigError("\n".join([*faults, *(_explain(place, detail) for detail in details)])) from None
     except SettingsError as error:
         # Its cause may quote the value, which may be a secret.
-        raise ConfigError(
-            f"environment: {error}; write nested values as POSTLANE_SECTION__KEY=value"
-        ) from None
+        words = f"environment: {error}; write nested values as POSTLANE_SECTION__KEY=value"
+        raise ConfigError("\n".join([*faults, words])) from None
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return settings
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file as it is written. Raises ConfigError."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -118,19 +125,19 @@ def _unknown_variables() -> list[str]:
     ]
 
 
-def _unknown_sections(source: Path, document: dict[str, Any]) -> list[str]:
+def _unknown_sections(place: str, document: dict[str, Any]) -> list[str]:
     # Before validation, because BaseSettings takes init arguments of its own (`_env_file` and others).
     return [
-        _unknown_key(str(source), name, list(Settings.model_fields))
+        _unknown_key(place, name, list(Settings.model_fields))
         for name in document
         if name not in Settings.model_fields
     ]
 
 
-def _explain(source: Path, detail: ErrorDetails) -> str:
+def _explain(source: str, detail: ErrorDetails) -> str:
     path = [str(part) for part in detail["loc"]]
     variable = ENV_PREFIX + ENV_DELIMITER.join(path).upper()
-    place = f"environment variable {variable}" if variable in os.environ else str(source)
+    place = f"environment variable {variable}" if variable in os.environ else source
     if detail["type"] == "extra_forbidden":
         return _unknown_key(place, ".".join(path), _keys_beside(path))
     return f"{place}: {'.'.join(path)}: {detail['msg'].removeprefix('Value error, ')}"

@@ -130,6 +130,12 @@ class Selection:
         )
 
 
+def unknown_causes(selection: Selection, known: frozenset[str], dead: Iterable[DeadMail]) -> list[str]:
+    """The selected causes that can select nothing: no version of ours writes them, and no dead mail bears them."""
+    borne = {mail.obituary.cause for mail in dead if isinstance(mail.obituary, Dead)}
+    return sorted(selection.causes - known - borne)
+
+
 class LeftOut(StrEnum):
     """Why a mail that was meant is not touched."""
 

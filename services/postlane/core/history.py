@@ -1,15 +1,18 @@
 """What has become of mails, for people: statuses and waiting requests folded into one answer per request.
 
 A request is known by its origin. One event id may have several (a repeated request, an operator's replay); each has a
-history of its own.
+history of its own, and an original and its replay name each other by way of the dead letter between them.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from postlane.core.status import MailState, MailStatus, Origin, RecipientOutcome
+from postlane.core.dlq import DeadMail, Place
+from postlane.core.instants import moment
+from postlane.core.status import MailState, MailStatus, Origin, RecipientOutcome, RecipientState
+from postlane.core.trail import Dead, ReplayOf, Resolution
 
 
 class Where(StrEnum):
@@ -28,11 +31,30 @@ class Request:
 
     partition: int
     origin: Origin
-    at_ms: int
+    at: datetime
     ticket_id: str | None
     event_id: str | None = None
     subject: str | None = None
     recipients: tuple[str, ...] = ()
+    replay_of: ReplayOf | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A mail's copy in the dead-letter topic, and what operators last did about it; `replays` stand in the main topic."""
+
+    place: Place
+    resolution: Resolution | None
+    resolved_at: datetime | None
+    replays: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What a request repeats; `original` is None where the dead letter is gone."""
+
+    dead_letter: Place
+    original: Place | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +87,8 @@ class MailHistory:
     recipients: tuple[RecipientOutcome, ...] = ()
     request: Request | None = None
     steps: tuple[MailStatus, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+    replay_of: Replay | None = None
 
 
 @dataclass(slots=True)
@@ -73,12 +97,22 @@ class _Known:
     steps: list[MailStatus] = field(default_factory=list)
 
 
+def may_be_dead(status: MailStatus) -> bool:
+    """Whether a copy for somebody may lie in the dead-letter topic after this step."""
+    return status.state in {MailState.FAILED, MailState.EXPIRED, MailState.SKIPPED} or any(
+        outcome.state is RecipientState.FAILED for outcome in status.recipients
+    )
+
+
 def fold_histories(
-    statuses: Iterable[MailStatus], requests: Iterable[Request], partitions: Mapping[int, PartitionView]
+    statuses: Iterable[MailStatus],
+    requests: Iterable[Request],
+    partitions: Mapping[int, PartitionView],
+    dead: Iterable[DeadMail] = (),
 ) -> list[MailHistory]:
     """One history per request, in the order of the log; `statuses` come as they were written.
 
-    `partitions` has a view for every partition that occurs.
+    `partitions` has a view for every partition that occurs; `dead` are the dead letters that may concern these mails.
     """
     known: dict[tuple[int, Origin], _Known] = {}
     for request in requests:
@@ -90,7 +124,50 @@ def fold_histories(
         _history(partition, origin, life, partitions[partition])
         for (partition, origin), life in known.items()
     ]
-    return sorted(histories, key=_began)
+    return sorted(_linked(histories, list(dead)), key=_began)
+
+
+def _linked(histories: list[MailHistory], dead: list[DeadMail]) -> list[MailHistory]:
+    """The same histories with their dead letters, and originals and replays with each other."""
+    replays: dict[Place, list[Place]] = {}
+    for history in histories:
+        source = None if history.request is None else history.request.replay_of
+        if source is not None:
+            at = Place(history.partition, history.origin.offset)
+            replays.setdefault(Place(source.partition, source.offset), []).append(at)
+    letters: dict[tuple[int, Origin], list[DeadLetter]] = {}
+    originals: dict[Place, Place] = {}
+    for mail in dead:
+        if isinstance(mail.obituary, Dead):
+            partition, origin = mail.obituary.partition, mail.obituary.origin
+            originals[mail.place] = Place(partition, origin.offset)
+            letter = _dead_letter(mail, tuple(replays.get(mail.place, ())))
+            letters.setdefault((partition, origin), []).append(letter)
+    return [
+        replace(
+            history,
+            dead_letters=tuple(letters.get((history.partition, history.origin), ())),
+            replay_of=_replay(history.request, originals),
+        )
+        for history in histories
+    ]
+
+
+def _dead_letter(mail: DeadMail, replays: tuple[Place, ...]) -> DeadLetter:
+    last = mail.resolutions[-1] if mail.resolutions else None
+    return DeadLetter(
+        place=mail.place,
+        resolution=None if last is None else last.resolution,
+        resolved_at=None if last is None else moment(last.resolved_at_ms / 1000),
+        replays=replays,
+    )
+
+
+def _replay(request: Request | None, originals: Mapping[Place, Place]) -> Replay | None:
+    if request is None or request.replay_of is None:
+        return None
+    source = Place(request.replay_of.partition, request.replay_of.offset)
+    return Replay(dead_letter=source, original=originals.get(source))
 
 
 def hold_of(newest: MailStatus | None, now: datetime) -> MailStatus | None:
@@ -171,8 +248,5 @@ def _why_unread(request: Request, view: PartitionView) -> tuple[str, str, dateti
 
 def _began(history: MailHistory) -> tuple[float, int, int]:
     """By time where it is known; requests of one partition and topic by offset in any case come in log order."""
-    if history.request is not None:
-        at = history.request.at_ms / 1000
-    else:
-        at = history.steps[0].occurred_at.timestamp()
-    return (at, history.partition, history.origin.offset)
+    at = history.request.at if history.request is not None else history.steps[0].occurred_at
+    return (at.timestamp(), history.partition, history.origin.offset)

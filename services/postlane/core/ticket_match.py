@@ -7,9 +7,10 @@ The order is that of the help desks' experience (research: signed address, signe
 3. the body marker, which a quote carries even where programs strip References;
 4. the subject tag, which anybody can type.
 
-The ticket id is the first candidate whose signature holds. What is not signed never decides: a stranger who writes `[#123]` must not reach ticket
-123. Such candidates are listed all the same, because a ticketing system that knows the sender as a participant of 123 may well take
-its word. `conflict` is set when the candidates name more than one ticket.
+The ticket id is that of the strongest kind among the candidates whose signature holds; where two of that kind name different tickets, none is
+better than the other, and a person decides. What is not signed never decides: a stranger who writes `[#123]` must not reach ticket 123, nor
+raise a `conflict`, which is set when signed candidates name different tickets. Such candidates are listed all the same, because a ticketing
+system that knows the sender as a participant of 123 may well take its word.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ CANDIDATES_MAX = 20  # a mail that names more tickets is a digest or an attack
 
 @dataclass(frozen=True, slots=True)
 class TicketMatch:
-    """All candidates, the ticket that our signature proves (or None), and whether they disagree."""
+    """All candidates, the ticket that our signature proves (or None), and whether signed candidates disagree."""
 
     candidates: tuple[MatchCandidate, ...]
     ticket_id: str | None
@@ -47,8 +48,13 @@ def match_ticket(mail: ParsedMail, keys: SigningKeys) -> TicketMatch:
         candidate = MatchCandidate(kind=kind, ticket_id=mark.ticket_id, verified=mark.verified, source=source)
         distinct.setdefault((kind, mark), candidate)
     candidates = tuple(distinct.values())
-    proven = next((candidate.ticket_id for candidate in candidates if candidate.verified), None)
-    return TicketMatch(candidates, proven, len({candidate.ticket_id for candidate in candidates}) > 1)
+    proven = [candidate for candidate in candidates if candidate.verified]  # strongest kind first
+    strongest = {candidate.ticket_id for candidate in proven if candidate.kind is proven[0].kind}
+    return TicketMatch(
+        candidates,
+        ticket_id=strongest.pop() if len(strongest) == 1 else None,
+        conflict=len({candidate.ticket_id for candidate in proven}) > 1,
+    )
 
 
 def _evidence(mail: ParsedMail, keys: SigningKeys) -> Iterator[tuple[MatchKind, Mark, str]]:

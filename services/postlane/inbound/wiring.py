@@ -96,7 +96,7 @@ def make_ownership(
             mailboxes=mailboxes,
             watch=kafka_watch,
             changed=changed,
-            drain_seconds=settings.outbound.drain_seconds * DRAIN_SHARE,
+            drain_seconds=settings.inbound.drain_seconds * DRAIN_SHARE,
         )
     )
 

@@ -1,5 +1,6 @@
 """Doctor's checks of Kafka, the topics and the schemas; and what the cursors say, for the mailbox checks."""
 
+import re
 from collections.abc import Iterator
 
 from postlane.adapters.avro_codec import Codec, Undecodable, record_name
@@ -7,6 +8,7 @@ from postlane.adapters.schema_files import SchemasMissing, load_schema_files
 from postlane.adapters.schema_registry import ConfluentRegistry, RegistryUnavailable, SchemaRefused
 from postlane.adapters.topics import TopicAdmin, load_topics
 from postlane.config.settings import Settings
+from postlane.core.command import Command
 from postlane.core.received import MailboxCursor, MailReceived
 from postlane.core.request import MailRequested
 from postlane.core.status import MailStatus
@@ -17,7 +19,21 @@ from postlane.ports import EventLog, LogRecord, LogUnavailable
 
 ANSWER_SECONDS = 5.0  # somebody is waiting for the verdict
 
-RECORDS = tuple(record_name(kind) for kind in (MailRequested, MailStatus, MailReceived, MailboxCursor))
+LOGIN_ADVICE = (
+    "check the login: kafka.schema_registry_url = http(s)://USER:PASSWORD@HOST:PORT, by environment "
+    "POSTLANE_KAFKA__SCHEMA_REGISTRY_URL; the user must be allowed to read the subjects, or to write them where they are new"
+)
+REGISTRY_ADVICE = {
+    "401": LOGIN_ADVICE,
+    "403": LOGIN_ADVICE,
+    "404": "check kafka.schema_registry_url: a server answers there, but it is no schema registry",
+}
+COMPATIBILITY_ADVICE = "set the subject's compatibility so that it takes our newest version"
+_REGISTRY_STATUS = re.compile(r": (\d{3}) ")  # the adapter tells it in its words
+
+RECORDS = tuple(
+    record_name(kind) for kind in (MailRequested, MailStatus, MailReceived, MailboxCursor, Command)
+)
 
 
 def check_kafka(settings: Settings) -> list[Check]:
@@ -52,16 +68,22 @@ def check_schemas(settings: Settings) -> Iterator[Check]:
     if url is None:
         yield ok("schemas", f"{len(files)} shipped; no registry (Avro single-object encoding)")
         return
-    newest = {file.record: file for file in files}
     try:
         registry = ConfluentRegistry(url)
+    except SchemaRefused as error:  # its client comes with an extra
+        fault, _, remedy = str(error).partition(": ")
+        yield fail("schemas", fault, remedy)
+        return
+    newest = {file.record: file for file in files}
+    try:
         ids = [registry.id_of(record, newest[record].text) for record in RECORDS]
         yield ok("schemas", f"{len(files)} shipped; the registry has them as ids {', '.join(map(str, ids))}")
     except RegistryUnavailable as error:
         yield fail("schemas", str(error), "check kafka.schema_registry_url; is the registry up?")
     except SchemaRefused as error:
+        status = _REGISTRY_STATUS.search(str(error))
         yield fail(
-            "schemas", str(error), "set the subject's compatibility so that it takes our newest version"
+            "schemas", str(error), REGISTRY_ADVICE.get(status[1] if status else "", COMPATIBILITY_ADVICE)
         )
 
 

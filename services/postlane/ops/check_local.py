@@ -1,34 +1,38 @@
 """Doctor's checks that need no network: what the configuration says, and the blob store's directory."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from postlane.config.sections import Tls
-from postlane.config.settings import Settings
+from postlane.config.settings import CONFIG_PATH_DEFAULT, CONFIG_PATH_VARIABLE, Settings, read_toml
+from postlane.config.signing_section import SIGNING_SECRET_CHARACTERS_MIN, SigningSection
 from postlane.ops.checks import Check, fail, ok, warn
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def check_configuration(settings: Settings) -> Iterator[Check]:
-    """A valid configuration can still be unwise."""
-    yield ok("config", "the configuration is valid")
-    if not settings.relays and not settings.mailboxes:
+def check_configuration(settings: Settings, file: Path | None) -> Iterator[Check]:
+    """A valid configuration can still be unwise. `file` is where it was read from, if from anywhere."""
+    yield _check_file(file)
+    if not settings.relays:
         yield warn(
-            "config", "neither a relay nor a mailbox is configured", "add [relays.NAME] or [mailboxes.NAME]"
+            "config",
+            "no relay is configured: `postlane outbound` will not start",
+            "add [relays.NAME] where mail is to be sent",
+        )
+    if not settings.mailboxes:
+        yield warn(
+            "config",
+            "no mailbox is configured: `postlane inbound` will not start",
+            "add [mailboxes.NAME] where mail is to be received",
         )
     if len(settings.relays) > 1:
         names = ", ".join(settings.relays)
         yield fail(
             "config", f"the outbound service takes one relay, configured are {names}", "keep one of them"
         )
-    if not settings.signing.keys:
-        yield warn(
-            "signing",
-            "no signing keys: replies are matched by unsigned marks, which anybody can forge",
-            "set signing.keys and signing.domain",
-        )
+    yield from _check_signing(settings.signing)
     plain = [
         *(
             f"relays.{name}"
@@ -43,16 +47,63 @@ def check_configuration(settings: Settings) -> Iterator[Check]:
         )
 
 
-def check_blobs(directory: Path) -> Check:
+def _check_file(file: Path | None) -> Check:
+    if file is None:
+        looked = f"--config is not given, ${CONFIG_PATH_VARIABLE} is not set, {CONFIG_PATH_DEFAULT.absolute()} is not there"
+        return warn(
+            "config",
+            f"no configuration file: {looked}",
+            "`postlane config example > postlane.toml` makes one",
+        )
+    if not read_toml(file):
+        return warn(
+            "config",
+            f"{file} is empty: only defaults and the environment count",
+            "`postlane config example` prints what belongs there",
+        )
+    return ok("config", f"{file} is valid")
+
+
+def _check_signing(signing: SigningSection) -> Iterator[Check]:
+    if not signing.keys:
+        yield warn(
+            "signing",
+            "no signing key: no reply will join its ticket, because only a signed mark fills ticket_id",
+            f'set signing.keys, such as keys = {{ k1 = "{SIGNING_SECRET_CHARACTERS_MIN} random characters or more" }}',
+        )
+    if signing.domain == SigningSection.model_fields["domain"].default:
+        yield warn(
+            "signing",
+            f"our Message-IDs will end in @{signing.domain}, which is nobody's domain",
+            "set signing.domain to a domain of yours",
+        )
+
+
+def _usable(directory: Path) -> bool:
+    return os.access(directory, os.R_OK | os.W_OK | os.X_OK)
+
+
+def check_blobs(directory: Path, usable: Callable[[Path], bool] = _usable) -> Check:
     """The directory must be writable for this user, or its nearest parent, where services create it."""
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+    there = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    elsewhere = "or set blobs.directory to another place"
     if not there.is_dir():
         return fail("blobs", f"{there} is no directory", "set blobs.directory to one")
-    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+    if there != directory.absolute():
+        if usable(there):
+            return ok("blobs", f"{directory} will be created")
         return fail(
-            "blobs", f"{there} is not readable and writable for this user", "change its owner or mode"
+            "blobs",
+            f"{directory} does not exist, and this user cannot create it in {there}",
+            f"let an administrator make it: install -d -o USER {directory}, {elsewhere}",
         )
-    return ok("blobs", f"{directory} is writable" if there == directory else f"{directory} will be created")
+    if not usable(there):
+        return fail(
+            "blobs",
+            f"this user cannot read and write in {directory}",
+            f"let an administrator give it to the services' user: chown USER {directory}, {elsewhere}",
+        )
+    return ok("blobs", f"{directory} is writable")
 
 
 def _readable(tls: Tls, host: str) -> bool:

@@ -3,18 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from postlane.adapters.avro_codec import Codec, Undecodable
+from postlane.core.command import Command
 from postlane.core.received import MailboxCursor, MailReceived
 from postlane.core.request import MailRequested
 from postlane.core.status import MailStatus
 from postlane.core.trail import BadTrail, Dead, Entry, Put, Resolved, decode
-from postlane.ops.output import Json, iso_ms, moment_text, ms_text, shortened
+from postlane.ops.output import Json, iso_ms, moment_text, ms_text, plain, shortened
 from postlane.ops.topic_names import EventKind, TopicKind
 from postlane.ports import LogRecord
 
-Event = MailRequested | MailStatus | MailReceived | MailboxCursor
+Event = MailRequested | MailStatus | MailReceived | MailboxCursor | Command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ def as_json(decoded: Decoded) -> Json:
         "state": decoded.state,
         "headers": {name: value.decode("utf-8", "replace") for name, value in record.headers},
         "size_bytes": len(record.value or b""),
-        "event": None if decoded.event is None else msgspec.to_builtins(decoded.event),
+        "event": None if decoded.event is None else plain(decoded.event),
         "fault": decoded.fault,
     }
 
@@ -125,4 +124,8 @@ def _event_gist(event: Event | None) -> str:
                 f"{shortened(event.subject)!r} from {sender} in {event.mailbox}, {event.parse_status.value}"
             )
         case MailboxCursor():
-            return shortened(str(msgspec.to_builtins(event)), 160)
+            counts = f"{event.produced} produced, {event.quarantined} quarantined, {event.skipped} skipped"
+            return f"{event.mailbox}/{event.folder} up to UID {event.uid}, settled up to {event.settled_uid}, {counts}"
+        case Command():
+            mail = "" if event.offset is None else f" {event.partition}/{event.offset}"
+            return f"{event.wish.value}{mail} of ticket {event.ticket_id}, by {event.issued_by}: {shortened(event.reason)}"

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from postlane.adapters.blob_directory import BlobDirectory
-from postlane.core.dlq import DeadMail, Place, Plan, Selection, plan_discard, plan_replay
+from postlane.adapters.smtp_rules_file import load_classifier
+from postlane.core.causes import known_causes
+from postlane.core.dlq import DeadMail, Place, Plan, Selection, plan_discard, plan_replay, unknown_causes
 from postlane.core.trail import BadTrail, Resolution
 from postlane.ops import options
 from postlane.ops.decoded import as_json as record_json
@@ -55,9 +57,9 @@ def list_(  # noqa: PLR0913 - the options of a command
     resolved_too: Annotated[bool, typer.Option("--all", help="Resolved mail too.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List open dead mail, in the order of death per partition."""
+    """List open dead mail, in the order of death per partition. An empty list is an answer: exit 0, JSON []."""
     selection = _selection(ticket, cause, reason, _Span(since, until), offset)
-    dead = _read(_dlq(session_of(context)))
+    dead = _read(_dlq(session_of(context)), selection)
     mails = [mail for mail in dead if selection.holds(mail) and (resolved_too or mail.open)]
     if as_json:
         print_json([mail_json(mail) for mail in mails])
@@ -80,7 +82,7 @@ def show(
     session = session_of(context)
     dlq = _dlq(session)
     wanted = _place(place)
-    mail = next((mail for mail in _read(dlq) if mail.place == wanted), None)
+    mail = next((mail for mail in _read(dlq, Selection()) if mail.place == wanted), None)
     record = None if mail is None else dlq.fetch(wanted)
     if mail is None or record is None:
         raise CommandFailed(f"no dead mail stands at {place}", Exit.NOT_FOUND)
@@ -125,7 +127,7 @@ def replay_(  # noqa: PLR0913 - the options of a command
     _refuse_unlimited(selection, everything=everything)
     order = _Order(Resolution.REPLAYED, note, dry_run=dry_run, yes=yes, as_json=as_json)
     with _taken_over(session_of(context), dry_run=dry_run) as (dlq, writer):
-        plan = plan_replay(_read(dlq), selection, again=again, alone=alone)
+        plan = plan_replay(_read(dlq, selection), selection, again=again, alone=alone)
         _carry_out(dlq, writer, plan, order)
 
 
@@ -150,7 +152,7 @@ def discard(  # noqa: PLR0913 - the options of a command
     _refuse_unlimited(selection, everything=everything)
     order = _Order(Resolution.DISCARDED, note, dry_run=dry_run, yes=yes, as_json=as_json)
     with _taken_over(session_of(context), dry_run=dry_run) as (dlq, writer):
-        _carry_out(dlq, writer, plan_discard(_read(dlq), selection), order)
+        _carry_out(dlq, writer, plan_discard(_read(dlq, selection), selection), order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +206,16 @@ def _dlq(session: Session) -> DlqLog:
     return DlqLog(session.log, blobs, main=session.topic(OUTBOUND), dlq=session.topic(DLQ))
 
 
-def _read(dlq: DlqLog) -> list[DeadMail]:
+def _read(dlq: DlqLog, selection: Selection) -> list[DeadMail]:
+    """All dead mail; a cause that can select none of it is refused, because it is a slip."""
     with progress("reading dead mail") as bar:
-        return dlq.read(bar.expect, bar.step)
+        dead = dlq.read(bar.expect, bar.step)
+    known = known_causes(load_classifier())
+    if unknown := unknown_causes(selection, known, dead):
+        raise CommandFailed(
+            f"cause {unknown[0]!r} is not known; known are {', '.join(sorted(known))}", Exit.USAGE
+        )
+    return dead
 
 
 @contextmanager
@@ -220,6 +229,7 @@ def _taken_over(session: Session, *, dry_run: bool) -> Iterator[tuple[DlqLog, Lo
     if dry_run:
         yield dlq, None
         return
+    session.log.partition_count(session.topic(DLQ))  # a take-over would wait longer for a Kafka that is away
     writer = session.log.writer(session.settings.kafka.group("ops-dlq"))
     try:
         writer.take_over()

@@ -58,7 +58,7 @@ class DlqLog:
         spans = bounds_of(self._log, partitions_of(self._log, self._dlq))
         if expect is not None:
             expect(sum(span.end - span.low for span in spans.values()))
-        mails = fold(scan(self._log, spans, _without_value, step))
+        mails = fold(scan(self._log, spans, without_value, step))
         return sorted(mails, key=lambda mail: mail.place)
 
     def fetch(self, place: Place) -> LogRecord | None:
@@ -179,7 +179,8 @@ def _write(writer: LogWriter, prepared: list[_Prepared], blocked: set[bytes | No
     return failures
 
 
-def _without_value(record: LogRecord) -> DlqRecord:
+def without_value(record: LogRecord) -> DlqRecord:
+    """A record of the topic as the core folds it."""
     return DlqRecord(
         place=Place(record.at.partition, record.offset),
         key=record.key,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from postlane.adapters.schema_registry import SchemaRefused
 from postlane.core.received import MailboxCursor
 from postlane.ops import options
 from postlane.ops.check_kafka import check_kafka, check_schemas, read_cursors
@@ -48,7 +49,7 @@ def doctor(
 
 def _checks(session: Session, *, offline: bool) -> Iterator[Check]:
     settings = session.settings
-    yield from check_configuration(settings)
+    yield from check_configuration(settings, session.config_file)
     kafka = check_kafka(settings)
     yield from kafka
     yield from check_schemas(settings)
@@ -66,7 +67,7 @@ def _checks(session: Session, *, offline: bool) -> Iterator[Check]:
 def _cursors(session: Session) -> Cursors | None:
     try:
         return read_cursors(session.log, session.codec, session.topic(CURSOR))
-    except LogUnavailable:
+    except (LogUnavailable, SchemaRefused):  # said by the checks of Kafka and the schemas
         return None
 
 

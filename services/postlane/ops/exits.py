@@ -15,7 +15,7 @@ class Exit(IntEnum):
 
 EXIT_CODES_HELP = (
     "Exit codes: 0 done; 1 failed, or problems were found; 2 wrong usage or configuration; "
-    "3 Kafka does not answer or a topic is missing; 4 nothing was found. "
+    "3 Kafka does not answer or a topic is missing; 4 what was asked for is not there. "
     "Data goes to stdout, everything else to stderr; --json prints JSON with stable keys."
 )
 

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-
-PIPE_COLUMNS = 200  # without a terminal nothing tells the width; rich would cut at 80
 
 
 def say(message: str) -> None:
@@ -22,8 +21,17 @@ def say(message: str) -> None:
 
 def print_json(document: object) -> None:
     """One JSON document on one line, flushed, so that a pipe sees it at once."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=_json_value) + "\n")
     sys.stdout.flush()
+
+
+def plain(event: object) -> Any:
+    """An event or another frozen dataclass for JSON; its times stay datetimes, so that `print_json` writes them like all others."""
+    return msgspec.to_builtins(event, builtin_types=(datetime,))
+
+
+def _json_value(value: object) -> str | None:
+    return iso(value) if isinstance(value, datetime) else str(value)
 
 
 def print_line(text: str) -> None:
@@ -33,13 +41,21 @@ def print_line(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table for people; cells are plain text, no markup."""
+    """A table for people; cells are plain text, no markup. In a pipe a row is one line, whatever its length."""
+    if not sys.stdout.isatty():
+        lines = [tuple(columns), *(tuple(row) for row in rows)]
+        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+        for line in lines:
+            print_line(
+                "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            )
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    _console().print(table, markup=False)
+    Console(highlight=False).print(table, markup=False)
 
 
 @contextmanager
@@ -78,8 +94,12 @@ def ms_text(timestamp_ms: int) -> str:
 
 
 def iso(at: datetime | None) -> str | None:
-    """A time for JSON: ISO 8601 in UTC with milliseconds."""
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    """A time for JSON: ISO 8601 in UTC with milliseconds, such as 2026-11-22T05:10:00.000Z."""
+    return (
+        None
+        if at is None
+        else at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    )
 
 
 def iso_ms(timestamp_ms: int) -> str:
@@ -91,12 +111,6 @@ def shortened(text: str, characters_max: int = 100) -> str:
     """One line of text, cut where it is long."""
     line = " ".join(text.split())
     return line if len(line) <= characters_max else f"{line[: characters_max - 1]}…"
-
-
-def _console() -> Console:
-    if sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(highlight=False, width=PIPE_COLUMNS)
 
 
 Json = dict[str, Any]

@@ -10,7 +10,9 @@ import typer
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.schema_registry import registry_of
-from postlane.config.settings import Settings, load_settings
+from postlane.config.settings import Settings, find_config, load_settings
+
+ANSWER_SECONDS = 5.0  # somebody is waiting; a broker that is there answers a single question in far less
 
 
 class Session:
@@ -21,6 +23,12 @@ class Session:
         self._closers: list[Callable[[], None]] = []
 
     @cached_property
+    def config_file(self) -> Path | None:
+        """The configuration file, absolute; None where there is none."""
+        found = find_config(self._config_path)
+        return None if found is None else found.absolute()
+
+    @cached_property
     def settings(self) -> Settings:
         """Raises ConfigError."""
         return load_settings(self._config_path)
@@ -28,7 +36,7 @@ class Session:
     @cached_property
     def log(self) -> KafkaLog:
         """Kafka; its calls raise LogUnavailable."""
-        log = KafkaLog(self.settings.kafka)
+        log = KafkaLog(self.settings.kafka, ANSWER_SECONDS)
         self._closers.append(log.close)
         return log
 

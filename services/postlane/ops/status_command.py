@@ -1,21 +1,22 @@
 """`postlane status`: what happened to a mail, where it waits, when it is tried next, and why."""
 
+import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
-import msgspec
 import typer
 
-from postlane.core.history import MailHistory, Where
-from postlane.core.status import MailState, MailStatus
+from postlane.core.dlq import Place
+from postlane.core.history import DeadLetter, MailHistory, Replay, Where
+from postlane.core.status import MailStatus
 from postlane.core.ticket_marks import read_message_id
 from postlane.ops import options
 from postlane.ops.exits import CommandFailed, Exit
-from postlane.ops.output import moment_text, print_json, print_line, progress, shortened
+from postlane.ops.output import moment_text, plain, print_json, print_line, progress, shortened
 from postlane.ops.session import Session, session_of
 from postlane.ops.status_search import Asked, Kind, StatusSearch
-from postlane.ops.topic_names import OUTBOUND, STATUS
+from postlane.ops.topic_names import DLQ, OUTBOUND, STATUS
 
 WHERE_WORDS = {
     Where.UNREAD: "waits in the topic for its sender",
@@ -24,7 +25,6 @@ WHERE_WORDS = {
     Where.OPERATOR: "held until an operator decides",
     Where.ENDED: "ended",
 }
-DEAD_STATES = frozenset({MailState.FAILED, MailState.EXPIRED})
 
 
 def status(
@@ -47,15 +47,16 @@ def status(
             codec=session.codec,
             main=session.topic(OUTBOUND),
             status=session.topic(STATUS),
+            dlq=session.topic(DLQ),
             group=session.settings.kafka.group("outbound"),
             now=datetime.now(UTC),
             step=bar.step,
         )
         histories = _first_answer(session, search, _questions(what, kind), since)
     if as_json:
-        print_json({"asked": what, "mails": [msgspec.to_builtins(history) for history in histories]})
+        print_json({"asked": what, "mails": [plain(history) for history in histories]})
     for history in () if as_json else histories:
-        for line in _lines(history, search.now):
+        for line in _lines(history, search):
             print_line(line)
     if not histories:
         raise CommandFailed(f"nothing is known of {what!r}", Exit.NOT_FOUND)
@@ -83,17 +84,19 @@ def _first_answer(
     return []
 
 
-def _lines(history: MailHistory, now: datetime) -> Iterator[str]:
+def _lines(history: MailHistory, search: StatusSearch) -> Iterator[str]:
     subject = "" if history.request is None else f"  {shortened(history.request.subject or '', 60)!r}"
     yield (
         f"ticket {history.ticket_id or '-'}{subject}  event {history.event_id or '-'}"
-        f"  at {history.partition}:{history.origin.offset}"
+        f"  at {_at(search.main, Place(history.partition, history.origin.offset))}"
     )
+    if history.replay_of is not None:
+        yield f"  {_replay_words(history.replay_of, search)}"
     state = "QUEUED" if history.state is None else history.state.value
     attempt = f", attempt {history.attempt}" if history.attempt else ""
     yield f"  {state}{attempt}, {WHERE_WORDS[history.where]}: {history.cause}: {shortened(history.reason, 300)}"
     if history.next_attempt_at is not None and history.where is not Where.ENDED:
-        yield f"  next attempt {moment_text(history.next_attempt_at)} ({_distance(history.next_attempt_at, now)})"
+        yield f"  next attempt {moment_text(history.next_attempt_at)} ({_distance(history.next_attempt_at, search.now)})"
     if history.outcome_unknown:
         yield "  the connection was lost after the final dot: the relay may have taken the mail already"
     if history.message_id is not None:
@@ -106,8 +109,28 @@ def _lines(history: MailHistory, now: datetime) -> Iterator[str]:
         yield f"  to {outcome.address}: {outcome.state.value}{reply}"
     for step in history.steps:
         yield f"    {_step(step)}"
-    if history.state in DEAD_STATES:
-        yield f"  dead mail: postlane dlq list --ticket {history.ticket_id}"
+    for letter in history.dead_letters:
+        yield f"  dead letter {_at(search.dlq, letter.place)}, {_letter_words(letter, history, search)}"
+
+
+def _at(topic: str, place: Place) -> str:
+    return f"{topic} {place.partition}/{place.offset}"
+
+
+def _replay_words(replay: Replay, search: StatusSearch) -> str:
+    letter = f"dead letter {_at(search.dlq, replay.dead_letter)}"
+    if replay.original is None:
+        return f"replay of {letter}, which is no longer there"
+    return f"replay of {_at(search.main, replay.original)}, by way of {letter}"
+
+
+def _letter_words(letter: DeadLetter, history: MailHistory, search: StatusSearch) -> str:
+    if letter.resolution is None:
+        ticket = "" if history.ticket_id is None else shlex.quote(history.ticket_id)
+        return f"open: postlane dlq show {letter.place}; postlane dlq replay --ticket {ticket}"
+    done = f"{letter.resolution.value} {moment_text(letter.resolved_at)}"
+    replays = " and ".join(_at(search.main, place) for place in letter.replays)
+    return f"{done} as {replays}" if replays else done
 
 
 def _step(step: MailStatus) -> str:

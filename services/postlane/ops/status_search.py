@@ -5,16 +5,27 @@ began, and the statuses from there on complete the answer. Requests that no send
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.history import MailHistory, PartitionView, Request, fold_histories, hold_of
+from postlane.core.dlq import DeadMail
+from postlane.core.history import (
+    MailHistory,
+    PartitionView,
+    Request,
+    fold_histories,
+    hold_of,
+    may_be_dead,
+)
+from postlane.core.instants import moment
 from postlane.core.partitioner import partition_of
 from postlane.core.request import MailRequested
 from postlane.core.status import MailStatus, Origin
+from postlane.core.trail import BadTrail, ReplayOf, decode_replay
 from postlane.ops.scanning import Step, bounds_of, scan, scan_back
+from postlane.ops.status_dead import Death, dead_letters
 from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition
 
 TICKET_LOOK_BACK = timedelta(days=7)  # a ticket's older mails are asked for with --since
@@ -58,6 +69,8 @@ class _Seen:
 
     at: TopicPartition
     offset: int
+    timestamp_ms: int
+    key: bytes | None
     status: MailStatus
 
     @property
@@ -67,12 +80,13 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSearch:
-    """`main` and `status` are full topic names, `group` the senders' consumer group. Calls raise LogUnavailable."""
+    """`main`, `status` and `dlq` are full topic names, `group` the senders' consumer group. Calls raise LogUnavailable."""
 
     log: EventLog
     codec: Codec
     main: str
     status: str
+    dlq: str
     group: str
     now: datetime
     step: Step | None = None
@@ -124,7 +138,22 @@ class StatusSearch:
             )
             for partition in partitions
         }
-        return fold_histories((item.status for item in seen), requests, views)
+        return fold_histories(
+            (item.status for item in seen), requests, views, self._dead_letters(seen, requests)
+        )
+
+    def _dead_letters(self, seen: Iterable[_Seen], requests: Iterable[Request]) -> list[DeadMail]:
+        deaths = [
+            Death(item.status.partition, item.timestamp_ms, item.key)
+            for item in seen
+            if may_be_dead(item.status)
+        ]
+        replays = [
+            (request.replay_of, None if request.ticket_id is None else request.ticket_id.encode())
+            for request in requests
+            if request.replay_of is not None
+        ]
+        return dead_letters(self.log, self.dlq, deaths, replays, self.step)
 
     def _committed(self, partition: int) -> int | None:
         point = self.log.committed(self.group, TopicPartition(self.main, partition))
@@ -168,7 +197,7 @@ class StatusSearch:
         self, seen: list[_Seen], reached: dict[TopicPartition, int], requests: list[Request]
     ) -> list[_Seen]:
         """The statuses of the same requests below what was read, from the time of the oldest request on."""
-        began = {(r.partition, r.origin): r.at_ms for r in requests}
+        began = {(r.partition, r.origin): round(r.at.timestamp() * 1000) for r in requests}
         spans: dict[TopicPartition, Bounds] = {}
         for at in {item.at for item in seen}:
             of_partition = [item for item in seen if item.at == at]
@@ -216,27 +245,34 @@ class StatusSearch:
 
     def _decoded_status(self, record: LogRecord) -> _Seen | None:
         try:
-            return _Seen(record.at, record.offset, self.codec.decode(MailStatus, record.value))
+            status = self.codec.decode(MailStatus, record.value)
         except Undecodable:
             return None  # not a sender's; it says nothing about any mail
+        return _Seen(record.at, record.offset, record.timestamp_ms, record.key, status)
 
     def _request(self, record: LogRecord, topic_id: str) -> Request:
         place = Request(
             partition=record.at.partition,
             origin=Origin(topic_id, record.offset),
-            at_ms=record.timestamp_ms,
+            at=moment(record.timestamp_ms / 1000),
             ticket_id=None if record.key is None else record.key.decode("utf-8", "replace"),
+            replay_of=_replay_of(record),
         )
         try:
             request = self.codec.decode(MailRequested, record.value)
         except Undecodable:
             return place
-        return Request(
-            partition=place.partition,
-            origin=place.origin,
-            at_ms=place.at_ms,
+        return replace(
+            place,
             ticket_id=request.ticket_id,
             event_id=request.event_id,
             subject=request.subject,
             recipients=tuple(a.address for a in (*request.to, *request.cc, *request.bcc)),
         )
+
+
+def _replay_of(record: LogRecord) -> ReplayOf | None:
+    try:
+        return decode_replay(record.headers)[0]
+    except BadTrail:
+        return None  # the sender says so in the mail's status

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from postlane.adapters.kafka_stream import stream_records
+from postlane.core.command import Command
 from postlane.core.partitioner import partition_of
 from postlane.ops import options
 from postlane.ops.decoded import Decoded, as_json, as_line, decode_record
@@ -25,7 +26,7 @@ Match = Callable[[LogRecord], Decoded | None]
 def tail(  # noqa: PLR0913 - the options of a command
     context: typer.Context,
     *,
-    topic: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}, or a full topic name.")],
+    topic: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}, or that topic's full name.")],
     ticket: Annotated[
         str | None, typer.Option("--ticket", "-t", help="Only records of this ticket (key).")
     ] = None,
@@ -72,9 +73,11 @@ def _matcher(session: Session, kind: TopicKind, ticket: str | None, states: froz
     key = None if ticket is None else ticket.encode()
 
     def match(record: LogRecord) -> Decoded | None:
-        if key is not None and record.key != key:
+        if key is not None and record.key != key and kind.event is not Command:
             return None
         decoded = decode_record(record, kind, session.codec)
+        if isinstance(decoded.event, Command) and ticket not in {None, decoded.event.ticket_id}:
+            return None  # a command's key is what it replaces
         return decoded if not states or decoded.state in states else None
 
     return match

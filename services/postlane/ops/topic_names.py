@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from postlane.core.command import Command
 from postlane.core.received import MailboxCursor, MailReceived
 from postlane.core.request import MailRequested
 from postlane.core.status import MailStatus
 from postlane.ops.exits import CommandFailed, Exit
 
-EventKind = type[MailRequested] | type[MailStatus] | type[MailReceived] | type[MailboxCursor]
+EventKind = type[MailRequested] | type[MailStatus] | type[MailReceived] | type[MailboxCursor] | type[Command]
 
 OUTBOUND = "mail.outbound"
 RETRY = "mail.outbound.retry"
@@ -16,6 +17,7 @@ DLQ = "mail.outbound.dlq"
 INBOUND = "mail.inbound"
 INBOUND_DLQ = "mail.inbound.dlq"
 CURSOR = "mail.inbound.cursor"
+CONTROL = "mail.control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,28 @@ KINDS: dict[str, TopicKind] = {
     "inbound": TopicKind(INBOUND, MailReceived),
     "inbound-dlq": TopicKind(INBOUND_DLQ, None),
     "cursor": TopicKind(CURSOR, MailboxCursor),
+    "control": TopicKind(CONTROL, Command),
+}
+
+
+# Declared, so that their partitions are there from the beginning; no service writes or reads them yet.
+UNUSED = {
+    "feedback": "mail.outbound.feedback",
+    "inbound-retry": "mail.inbound.retry",
+    "relays": "mail.relays",
 }
 
 
 def kind_of(topic: str, prefix: str) -> TopicKind:
     """What a short name or a full one (with or without the prefix) means. Raises CommandFailed."""
+    bare = topic.removeprefix(prefix)
     by_name = {kind.name: kind for kind in KINDS.values()}
-    found = KINDS.get(topic) or by_name.get(topic) or by_name.get(topic.removeprefix(prefix))
-    if found is None:
-        raise CommandFailed(f"topic {topic!r} is not known; known are {', '.join(KINDS)}", Exit.USAGE)
-    return found
+    found = KINDS.get(topic) or by_name.get(topic) or by_name.get(bare)
+    if found is not None:
+        return found
+    if topic in UNUSED or bare in UNUSED.values():
+        name = prefix + UNUSED.get(topic, bare)
+        raise CommandFailed(
+            f"nothing is written to {name} yet: it is kept for what this version does not do", Exit.NOT_FOUND
+        )
+    raise CommandFailed(f"topic {topic!r} is not known; known are {', '.join(KINDS)}", Exit.USAGE)

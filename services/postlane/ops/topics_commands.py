@@ -8,6 +8,7 @@ from postlane.ops import options
 from postlane.ops.exits import Exit
 from postlane.ops.output import Json, print_json, print_line, print_table, say
 from postlane.ops.session import session_of
+from postlane.ops.topic_names import UNUSED
 
 app = typer.Typer(help="The topics: create, compare, show.", no_args_is_help=True)
 
@@ -74,11 +75,16 @@ def _change_words(change: object) -> str:
 
 
 def _row(wanted: WantedTopic, found: FoundTopic | None) -> tuple[str, ...]:
+    purpose = wanted.purpose if _is_used(wanted) else f"not used yet; {wanted.purpose}"
     if found is None:
-        return (wanted.name, "missing", "", "", "", wanted.purpose)
+        return (wanted.name, "missing", "", "", "", purpose)
     cleanup = found.config.get("cleanup.policy", "?")
     kept = "newest per key" if cleanup == "compact" else _days(found.config.get("retention.ms", ""))
-    return (wanted.name, str(found.partitions), str(found.replication_factor), cleanup, kept, wanted.purpose)
+    return (wanted.name, str(found.partitions), str(found.replication_factor), cleanup, kept, purpose)
+
+
+def _is_used(wanted: WantedTopic) -> bool:
+    return not wanted.name.endswith(tuple(UNUSED.values()))
 
 
 def _days(retention_ms: str) -> str:
@@ -91,6 +97,7 @@ def _topic_json(wanted: WantedTopic, found: FoundTopic | None) -> Json:
     return {
         "topic": wanted.name,
         "purpose": wanted.purpose,
+        "used": _is_used(wanted),
         "exists": found is not None,
         "partitions": None if found is None else found.partitions,
         "replication_factor": None if found is None else found.replication_factor,

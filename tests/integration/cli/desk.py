@@ -112,7 +112,7 @@ class Desk:
             "first_seen_ms": request.timestamp_ms,
             "died_ms": now_ms,
             "remaining": None,
-            "cause": "mailbox_unknown",
+            "cause": "no_such_recipient",
             "reason": "the recipient does not exist",
             "reply": "550 5.1.1 No such user",
         }
@@ -135,7 +135,7 @@ class Desk:
             "topic_id": self.log.topic_id(self.topic("mail.outbound")),
             "partition": partition_of(ticket.encode(), PARTITIONS),
             "offset": offset,
-            "cause": "cause",
+            "cause": "accepted",
             "reason": "some reason",
             "attempt": 1,
             "instance": "host-1",

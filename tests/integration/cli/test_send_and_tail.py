@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -12,8 +13,10 @@ from uuid import uuid4
 import pytest
 
 from integration.cli.desk import CODEC, Desk
+from postlane.core.command import Command, Wish
 from postlane.core.request import MailRequested
 from postlane.core.status import MailState
+from postlane.ops.topic_names import KINDS, UNUSED
 
 
 def test_send_writes_a_request_into_the_partition_of_its_ticket(desk: Desk) -> None:
@@ -103,10 +106,44 @@ def test_tail_filters_statuses_by_state_and_shows_what_it_cannot_decode(desk: De
     assert "unknown framing" in everything
 
 
+def test_tail_finds_the_commands_about_a_ticket(desk: Desk, ticket: str) -> None:
+    command = Command(
+        command_id="c-1",
+        issued_at=datetime.now(UTC),
+        issued_by="kim@desk",
+        wish=Wish.HOLD_TICKET,
+        ticket_id=ticket,
+        reason="legal asked",
+    )
+    for one in (command, replace(command, ticket_id=f"{ticket}-other")):
+        desk.write("mail.control", ticket, CODEC.encode(one))
+    (line,) = desk.run("tail", "control", "--ticket", ticket).out.splitlines()
+    assert line.endswith(f"HOLD_TICKET of ticket {ticket}, by kim@desk: legal asked")
+
+
 def test_tail_of_an_unknown_topic_names_the_known_ones(desk: Desk) -> None:
     ran = desk.run("tail", "nothing")
     assert ran.code == 2
     assert "known are outbound, retry, status" in ran.err
+
+
+@pytest.mark.parametrize("name", ["feedback", "inbound-retry", "mail.relays"])
+def test_tail_of_a_topic_that_nothing_writes_says_so(desk: Desk, name: str) -> None:
+    for asked in (name, desk.topic(name)) if name.startswith("mail.") else (name,):
+        ran = desk.run("tail", asked)
+        assert ran.code == 4
+        assert ran.err.startswith(f"postlane: nothing is written to {desk.prefix}mail.")
+        assert " yet: " in ran.err
+
+
+def test_every_declared_topic_is_shown_or_known_to_be_unused(desk: Desk) -> None:
+    declared = {
+        topic["topic"].removeprefix(desk.prefix): topic
+        for topic in desk.run("topics", "describe", "--json").json
+    }
+    assert {kind.name for kind in KINDS.values()} | set(UNUSED.values()) == set(declared)
+    assert {name for name, topic in declared.items() if not topic["used"]} == set(UNUSED.values())
+    assert "not used yet; bounces" in desk.run("topics", "describe").out
 
 
 def test_tail_follow_shows_what_comes_until_it_is_interrupted(desk: Desk, ticket: str) -> None:

@@ -1,5 +1,6 @@
 """What became of a mail, and dead mail with what operators do about it."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -26,6 +27,9 @@ def test_status_answers_for_ticket_event_and_message_id(desk: Desk, ticket: str)
         (unread, None, "unread"),
     ]
     assert document["mails"][2]["cause"] == "no_sender"
+    for mail in document["mails"]:
+        moments = [mail["request"]["at"], *(step["occurred_at"] for step in mail["steps"])]
+        assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z", moment) for moment in moments), moments
     text = desk.run("status", waiting).out
     assert "DEFERRED, attempt 2, waits with the sender" in text
     assert f"next attempt {due:%Y-%m-%d %H:%M}" in text
@@ -46,7 +50,7 @@ def test_dead_mail_is_listed_shown_replayed_once_and_again_only_when_asked(desk:
     place = desk.die(ticket, event_id, remaining=("ann@b.test",))
     assert "550 5.1.1 No such user" in desk.run("dlq", "list", "--ticket", ticket).out
     shown = desk.run("dlq", "show", place).json
-    assert shown["death"]["cause"] == "mailbox_unknown"
+    assert shown["death"]["cause"] == "no_such_recipient"
     assert shown["record"]["event"]["subject"] == "Dead"
 
     dry = desk.run("dlq", "replay", "--ticket", ticket, "--dry-run")
@@ -78,7 +82,7 @@ def test_dead_mail_is_listed_shown_replayed_once_and_again_only_when_asked(desk:
 
 def test_a_ticket_is_replayed_whole_and_in_the_order_of_its_origin(desk: Desk, ticket: str) -> None:
     events = [desk.send(ticket, "--subject", f"Mail {n}") for n in range(3)]
-    for event_id, cause in zip(reversed(events), ("quota", "mailbox_unknown", "quota"), strict=True):
+    for event_id, cause in zip(reversed(events), ("quota", "no_such_recipient", "quota"), strict=True):
         desk.die(ticket, event_id, cause=cause)
     ran = desk.run("dlq", "replay", "--ticket", ticket, "--cause", "quota", "--yes", "--json")
     assert ran.code == 0, ran.err
@@ -93,6 +97,22 @@ def test_discard_closes_exactly_what_is_named(desk: Desk, ticket: str) -> None:
     assert ran.code == 0, ran.err
     assert desk.open_places("--ticket", ticket) == {second}
     assert len(desk.records("mail.outbound", ticket)) == 2
+
+
+def test_an_unknown_cause_is_refused_with_the_known_ones(desk: Desk, ticket: str) -> None:
+    desk.die(ticket, desk.send(ticket), cause="of_an_older_version")
+    assert desk.run("dlq", "list", "--cause", "of_an_older_version").code == 0
+    for command in ("list", "replay", "discard"):
+        ran = desk.run("dlq", command, "--cause", "mailbox_unknown", "--cause", "quota")
+        assert ran.code == 2
+        assert "cause 'mailbox_unknown' is not known; known are " in ran.err
+        assert ", no_such_recipient, " in ran.err
+
+
+def test_an_empty_list_is_an_answer(desk: Desk, ticket: str) -> None:
+    ran = desk.run("dlq", "list", "--ticket", ticket, "--json")
+    assert (ran.code, ran.json) == (0, [])
+    assert desk.run("dlq", "list", "--ticket", ticket, "--cause", "quota").code == 0
 
 
 def test_replay_and_discard_want_to_know_what_is_meant(desk: Desk) -> None:

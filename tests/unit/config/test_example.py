@@ -8,13 +8,18 @@ import pytest
 
 from postlane.config import sections
 from postlane.config.example import NAMED_SECTIONS, example_toml
+from postlane.config.section import Section
 from postlane.config.settings import Settings, load_settings
+from postlane.config.signing_section import SigningSection
 
-SECTIONS: dict[str, type[sections.Section]] = {
+SECRET = "a fresh secret of the example"
+EXAMPLE = example_toml(SECRET)
+CHOSEN = {"signing"}  # a default would let no reply join its ticket
+SECTIONS: dict[str, type[Section]] = {
     "kafka": sections.KafkaSection,
     "topics": sections.TopicsSection,
     "blobs": sections.BlobsSection,
-    "signing": sections.SigningSection,
+    "signing": SigningSection,
     "outbound": sections.OutboundSection,
     "relays.main": sections.RelaySection,
     "inbound": sections.InboundSection,
@@ -26,7 +31,7 @@ SECTIONS: dict[str, type[sections.Section]] = {
 
 def blocks() -> dict[str, str]:
     """The example's sections by title."""
-    parts = re.split(r"^\[([a-z.]+)\]$", example_toml(), flags=re.MULTILINE)
+    parts = re.split(r"^\[([a-z.]+)\]$", EXAMPLE, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -37,12 +42,14 @@ def load(text: str, directory: Path) -> Settings:
 
 
 def test_it_loads_and_holds_the_defaults(tmp_path: Path) -> None:
-    settings = load(example_toml(), tmp_path)
+    settings = load(EXAMPLE, tmp_path)
     assert settings.relays.keys() == {"main"}
     assert settings.mailboxes.keys() == {"support"}
     defaults = Settings()
-    for name in Settings.model_fields.keys() - NAMED_SECTIONS.keys():
+    for name in Settings.model_fields.keys() - NAMED_SECTIONS.keys() - CHOSEN:
         assert getattr(settings, name) == getattr(defaults, name)
+    assert settings.signing.keys["k1"].get_secret_value() == SECRET
+    assert settings.signing.domain == "desk.example.com"
 
 
 def test_it_has_every_section() -> None:
@@ -59,22 +66,24 @@ def test_every_key_of_the_section_stands_under_a_comment(title: str) -> None:
 
 
 def test_the_commented_keys_are_valid_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in re.findall(r'env = "([A-Z_]+)"', example_toml()):
+    for variable in re.findall(r'env = "([A-Z_]+)"', EXAMPLE):
         monkeypatch.setenv(variable, "a secret of the environment")
     secret = tmp_path / "secret"
     secret.write_text("a secret in a file")
-    text = re.sub(r"^# ([a-z_]+ = )", r"\1", example_toml(), flags=re.MULTILINE)
+    text = re.sub(r"^# ([a-z_]+ = )", r"\1", EXAMPLE, flags=re.MULTILINE)
     text = text.replace("since = { k2 = ", "since = { k1 = ")
+    text = text.replace('password = { env = "RELAY_PASSWORD" }', 'password = { file = "/run/secrets/relay" }')
     text = re.sub(r'file = "/run/secrets/[^"]+"', f'file = "{secret}"', text)
     settings = load(text, tmp_path)
-    assert settings.signing.keys["k1"].get_secret_value() == "a secret in a file"
-    assert settings.relays["main"].username == "postlane"
+    relay = settings.relays["main"]
+    assert relay.password is not None
+    assert (relay.username, relay.password.get_secret_value()) == ("postlane", "a secret in a file")
     assert settings.kafka.extra == {"client.rack": "eu-1a"}
 
 
 def test_no_line_is_wider_than_a_terminal_shows() -> None:
-    assert max(len(line) for line in example_toml().splitlines()) <= 100
+    assert max(len(line) for line in EXAMPLE.splitlines()) <= 100
 
 
 def test_every_default_is_toml() -> None:
-    assert tomllib.loads(example_toml()).keys() == Settings.model_fields.keys()
+    assert tomllib.loads(EXAMPLE).keys() == Settings.model_fields.keys()

@@ -98,6 +98,10 @@ def test_a_whole_relay_can_come_from_the_environment(load: Load, monkeypatch: py
         (RELAY + 'username = "u"\n', "relays.main: username and password belong together"),
         (RELAY + "hold_seconds = 7200\n", "hold_seconds = 7200 is above hold_seconds_max = 3600"),
         ('[kafka]\nsecurity_protocol = "sasl_ssl"\n', "needs both username and password"),
+        (
+            '[kafka]\nschema_registry_url = "registry:8081"\n',
+            "kafka.schema_registry_url: a registry's address begins with http:// or https://",
+        ),
         ("[topics]\nreplication_factor = 1\n", "min_insync_replicas = 2 can never be met"),
         (MAILBOX + 'tls = "starttls"\n', "mailboxes.support.tls"),
         (MAILBOX + 'after = "move"\nmove_to = "INBOX"\n', "mail would go round for ever"),
@@ -110,11 +114,13 @@ def test_a_fault_is_named_with_its_place(load: Load, text: str, words: str) -> N
     assert "postlane.toml: " in message
 
 
-def test_every_fault_has_its_own_line(load: Load) -> None:
-    lines = refusal(load, "[kafka]\nfoo = 1\n[http]\nport = -1\n").splitlines()
-    assert len(lines) == 2
-    assert "kafka.foo" in lines[0]
-    assert "http.port" in lines[1]
+def test_every_fault_has_its_own_line(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTLANE_KAFK__BOOTSTRAP_SERVERS", "x")
+    text = "[kafkaa]\n[kafka]\nfoo = 1\n[http]\nport = -1\n"
+    faults = ("POSTLANE_KAFK__BOOTSTRAP_SERVERS", "unknown key kafkaa", "kafka.foo", "http.port")
+    lines = refusal(load, text).splitlines()
+    assert len(lines) == len(faults)
+    assert all(fault in line for fault, line in zip(faults, lines, strict=True))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from postlane.core.dlq import (
     plan_replay,
     replay_headers,
     resolution_headers,
+    unknown_causes,
 )
 from postlane.core.status import Origin
 from postlane.core.trail import (
@@ -44,7 +45,7 @@ def death(offset: int, **changes: object) -> Dead:
         "first_seen_ms": 1000 + offset,
         "died_ms": 5000 + offset,
         "remaining": None,
-        "cause": "mailbox_unknown",
+        "cause": "no_such_recipient",
         "reason": "the recipient does not exist",
         "reply": "550 5.1.1 No such user",
     }
@@ -64,7 +65,7 @@ STRAY_PUT = Put(
     due_ms=1,
     remaining=None,
     held=0,
-    cause="timeout",
+    cause="connection_lost",
     reason="later",
 )
 
@@ -126,7 +127,7 @@ def test_a_resolution_word_that_nobody_knows_does_not_break_the_list() -> None:
         (Selection(), [0, 1, 2]),
         (Selection(tickets=frozenset({"T-2"})), [1]),
         (Selection(causes=frozenset({"quota"})), [2]),
-        (Selection(causes=frozenset({"quota", "mailbox_unknown"})), [0, 1, 2]),
+        (Selection(causes=frozenset({"quota", "no_such_recipient"})), [0, 1, 2]),
         (Selection(reason="NO SUCH"), [0, 1]),
         (Selection(reason="daily limit"), [2]),
         (Selection(since_ms=5001), [1, 2]),
@@ -145,6 +146,13 @@ def test_a_selection_restricts_by_everything_that_it_names(selection: Selection,
         ]
     )
     assert [mail.place.offset for mail in mails if selection.holds(mail)] == expected
+
+
+def test_a_selected_cause_that_nothing_can_bear_is_named() -> None:
+    mails = fold([dead(0, cause="of_an_older_version"), record(Place(0, 1), None)])
+    wanted = Selection(causes=frozenset({"quota", "of_an_older_version", "qouta", "mailbox_unknown"}))
+    assert unknown_causes(wanted, frozenset({"quota"}), mails) == ["mailbox_unknown", "qouta"]
+    assert unknown_causes(Selection(), frozenset(), mails) == []
 
 
 def test_whole_tickets_go_in_the_order_of_their_origin() -> None:

@@ -1,11 +1,24 @@
 """What `postlane status` answers, from statuses and waiting requests."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from postlane.core.history import MailHistory, PartitionView, Request, Where, fold_histories, hold_of
+from postlane.core.dlq import DlqRecord, Place, fold
+from postlane.core.history import (
+    DeadLetter,
+    MailHistory,
+    PartitionView,
+    Replay,
+    Request,
+    Where,
+    fold_histories,
+    hold_of,
+    may_be_dead,
+)
 from postlane.core.status import MailState, MailStatus, Origin, RecipientOutcome, RecipientState, SmtpReply
+from postlane.core.trail import Dead, ReplayOf, Resolution, Resolved, encode
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 REPLY = SmtpReply(phase="rcpt", code=450, enhanced_code="4.2.1", text="mailbox busy")
@@ -20,7 +33,7 @@ def status(offset: int, state: MailState, minute: int = 0, **changes: object) ->
         "topic_id": "topic-1",
         "partition": 0,
         "offset": offset,
-        "cause": "cause",
+        "cause": "accepted",
         "reason": "reason",
         "attempt": 1,
         "instance": "host-1",
@@ -34,12 +47,32 @@ def request(offset: int, minute: int = 0) -> Request:
     return Request(
         partition=0,
         origin=Origin("topic-1", offset),
-        at_ms=round((START + timedelta(minutes=minute)).timestamp() * 1000),
+        at=START + timedelta(minutes=minute),
         ticket_id="T-1",
         event_id=f"event-{offset}",
         subject="Hello",
         recipients=("a@example.com",),
     )
+
+
+def dead(offset: int) -> Dead:
+    return Dead(
+        origin=Origin("topic-1", offset),
+        origin_topic="mail.outbound",
+        partition=0,
+        attempt=1,
+        first_seen_ms=0,
+        died_ms=0,
+        remaining=None,
+        cause="no_such_recipient",
+        reason="no such user",
+        reply=None,
+    )
+
+
+def discarded(offset: int) -> Resolved:
+    at_ms = round(START.timestamp() * 1000)
+    return Resolved(dead_offset=offset, resolution=Resolution.DISCARDED, resolved_at_ms=at_ms, reason="spam")
 
 
 def view(committed: int | None = 100, hold: MailStatus | None = None) -> dict[int, PartitionView]:
@@ -166,3 +199,42 @@ def test_only_a_standing_hold_of_a_relay_is_a_hold(changes: dict[str, object], h
 
 def test_a_partition_without_statuses_has_no_hold() -> None:
     assert hold_of(None, START) is None
+
+
+def test_a_mail_names_its_dead_letters_and_a_replay_its_original() -> None:
+    records = [
+        DlqRecord(place=Place(0, 3), key=b"T-1", size_bytes=1, headers=encode(dead(5))),
+        DlqRecord(place=Place(0, 4), key=b"T-1", size_bytes=1, headers=encode(dead(5))),
+        DlqRecord(place=Place(0, 5), key=b"T-1", size_bytes=0, headers=encode(discarded(4))),
+        DlqRecord(place=Place(0, 6), key=b"T-1", size_bytes=1, headers=()),
+    ]
+    replay = replace(request(9, minute=5), replay_of=ReplayOf(0, 3))
+    steps = [status(5, MailState.FAILED, 1), status(9, MailState.SENT, 6)]
+    original, repeated = fold_histories(steps, [request(5), replay], view(), fold(records))
+    assert original.dead_letters == (
+        DeadLetter(place=Place(0, 3), resolution=None, resolved_at=None, replays=(Place(0, 9),)),
+        DeadLetter(place=Place(0, 4), resolution=Resolution.DISCARDED, resolved_at=START, replays=()),
+    )
+    assert original.replay_of is None
+    assert repeated.replay_of == Replay(dead_letter=Place(0, 3), original=Place(0, 5))
+    assert repeated.dead_letters == ()
+    assert str(Place(0, 3)) == "0:3"
+
+
+@pytest.mark.parametrize(
+    ("state", "recipient", "expected"),
+    [
+        (MailState.FAILED, None, True),
+        (MailState.EXPIRED, None, True),
+        (MailState.SKIPPED, None, True),
+        (MailState.HELD, None, False),
+        (MailState.DEFERRED, RecipientState.FAILED, True),
+        (MailState.DEFERRED, RecipientState.WAITING, False),
+        (MailState.SENT, None, False),
+    ],
+)
+def test_a_dead_letter_may_follow_a_death_of_the_mail_or_of_a_recipient(
+    state: MailState, recipient: RecipientState | None, *, expected: bool
+) -> None:
+    outcomes = () if recipient is None else (RecipientOutcome(address="a@x", state=recipient),)
+    assert may_be_dead(status(5, state, recipients=outcomes)) is expected

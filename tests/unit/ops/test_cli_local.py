@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,13 +43,56 @@ def run(*args: str) -> tuple[int, str, str]:
 
 def test_config_example_prints_the_example_and_checks_itself(tmp_path: Path) -> None:
     code, out, _ = run("config", "example")
-    assert (code, out) == (Exit.OK, example_toml())
-    (tmp_path / "postlane.toml").write_text(out)
+    secret = tomllib.loads(out)["signing"]["keys"]["k1"]
+    assert (code, out) == (Exit.OK, example_toml(secret))
+    assert run("config", "example")[1] != out, "every example has a signing key of its own"
+    file = tmp_path / "postlane.toml"
+    file.write_text(out)
     code, out, err = run("config", "check")
     assert (code, out) == (Exit.OK, "")
-    assert "relays main, mailboxes support" in err
+    assert err == (
+        f"configuration is valid: read from {file}, Kafka at localhost:9092, relays main, mailboxes support\n"
+    )
     code, out, _ = run("config", "check", "--json")
-    assert json.loads(out) == {"ok": True, "relays": ["main"], "mailboxes": ["support"]}
+    assert json.loads(out) == {
+        "ok": True,
+        "file": str(file),
+        "relays": ["main"],
+        "mailboxes": ["support"],
+        "faults": [],
+        "warnings": [],
+    }
+
+
+def test_config_check_says_where_it_looked_in_vain(tmp_path: Path) -> None:
+    code, _, err = run("config", "check")
+    assert code == Exit.OK
+    assert f"no configuration file: --config is not given, $POSTLANE_CONFIG is not set, {tmp_path}" in err
+    assert "read from the environment alone" in err
+
+
+def test_config_check_warns_of_an_empty_file_and_of_what_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "postlane.toml"
+    file.write_text("# what `>` leaves behind when the command before it fails\n")
+    code, _, err = run("config", "check")
+    assert code == Exit.OK
+    warnings = [line.removeprefix("warning: ") for line in err.splitlines() if line.startswith("warning: ")]
+    assert [line.split(":")[0] for line in warnings] == [
+        f"{file} is empty",
+        "no relay is configured",
+        "no mailbox is configured",
+        "no signing key",
+        "our Message-IDs will end in @localhost, which is nobody's domain; set signing.domain to a domain of yours",
+    ]
+    assert json.loads(run("config", "check", "--json")[1])["warnings"] == warnings
+
+
+def test_config_check_refuses_what_a_service_would_refuse(tmp_path: Path) -> None:
+    (tmp_path / "postlane.toml").write_text('[relays.a]\nhost = "x"\n[relays.b]\nhost = "y"\n')
+    code, _, err = run("config", "check")
+    assert code == Exit.FAILED
+    assert "the outbound service takes one relay, configured are a, b; keep one of them" in err
+    assert "configuration is valid" not in err
 
 
 def test_config_check_names_every_fault(tmp_path: Path) -> None:
@@ -119,19 +163,22 @@ def states(checks: Iterator[Check]) -> list[tuple[str, State]]:
     return [(check.name, check.state) for check in checks]
 
 
-def test_doctor_finds_an_unwise_configuration() -> None:
+def test_doctor_finds_an_unwise_configuration(tmp_path: Path) -> None:
     relay = {"host": "smtp.example.com", "tls": "none", "username": "u", "password": "p"}
     mailbox = {"host": "localhost", "tls": "none", "username": "u", "password": "p"}
     unwise = Settings.model_validate(
         {"relays": {"a": relay, "b": relay | {"tls": "implicit"}}, "mailboxes": {"m": mailbox}}
     )
-    assert states(check_configuration(unwise)) == [
+    file = tmp_path / "postlane.toml"
+    file.write_text("[relays]")
+    assert states(check_configuration(unwise, file)) == [
         ("config", State.OK),
         ("config", State.FAIL),
         ("signing", State.WARN),
+        ("signing", State.WARN),
         ("relays.a", State.WARN),
     ]
-    assert ("config", State.WARN) in states(check_configuration(Settings()))
+    assert ("config", State.WARN) in states(check_configuration(Settings(), None))
 
 
 def test_doctor_looks_at_the_blob_directory(tmp_path: Path) -> None:
@@ -139,3 +186,11 @@ def test_doctor_looks_at_the_blob_directory(tmp_path: Path) -> None:
     assert "will be created" in check_blobs(tmp_path / "new" / "blobs").detail
     (tmp_path / "file").write_text("")
     assert check_blobs(tmp_path / "file" / "blobs").state is State.FAIL
+
+
+def test_doctor_says_what_to_do_about_a_blob_directory_that_is_not_ours(tmp_path: Path) -> None:
+    missing = check_blobs(tmp_path / "blobs", usable=lambda _: False)
+    assert (missing.state, "cannot create it in" in missing.detail) == (State.FAIL, True)
+    assert f"install -d -o USER {tmp_path / 'blobs'}" in missing.advice
+    foreign = check_blobs(tmp_path, usable=lambda _: False)
+    assert (foreign.state, f"chown USER {tmp_path}" in foreign.advice) == (State.FAIL, True)

@@ -41,7 +41,7 @@ class Desk:
             "first_seen_ms": origin,
             "died_ms": origin,
             "remaining": None,
-            "cause": "mailbox_unknown",
+            "cause": "no_such_recipient",
             "reason": "no such user",
             "reply": None,
         }

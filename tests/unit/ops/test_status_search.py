@@ -7,16 +7,19 @@ import pytest
 
 from fakes.memory_log import MemoryLog
 from postlane.adapters.avro_codec import Codec
-from postlane.core.history import MailHistory, Where
+from postlane.core.dlq import Place
+from postlane.core.history import MailHistory, Replay, Where
 from postlane.core.mail import Address
 from postlane.core.partitioner import partition_of
 from postlane.core.request import MailRequested
-from postlane.core.status import MailState, MailStatus
+from postlane.core.status import MailState, MailStatus, Origin
+from postlane.core.trail import Dead, ReplayOf, Resolution, Resolved, encode, encode_replay
 from postlane.ops.scanning import FIRST_SPAN_RECORDS
 from postlane.ops.status_search import Asked, Kind, StatusSearch
 from postlane.ports import CommitPoint, NewRecord, TopicPartition
 
-MAIN, STATUS, GROUP = "mail.outbound", "mail.outbound.status", "postlane-outbound"
+MAIN, STATUS, DLQ = "mail.outbound", "mail.outbound.status", "mail.outbound.dlq"
+GROUP = "postlane-outbound"
 PARTITIONS = 4
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CODEC = Codec()
@@ -31,21 +34,23 @@ class World:
 
     def __post_init__(self) -> None:
         self.log = MemoryLog(clock=self._seconds)
-        for topic in (MAIN, STATUS):
+        for topic in (MAIN, STATUS, DLQ):
             self.log.create_topic(topic, PARTITIONS)
 
     def _seconds(self) -> float:
         return self.now.timestamp()
 
-    def write(self, topic: str, key: bytes, value: bytes) -> int:
+    def write(
+        self, topic: str, key: bytes, value: bytes | None, headers: tuple[tuple[str, bytes], ...] = ()
+    ) -> int:
         writer = self.log.writer("test")
         writer.take_over()
         at = TopicPartition(topic, partition_of(key, PARTITIONS))
-        (offset,) = writer.stage([NewRecord(to=at, key=key, value=value)])
+        (offset,) = writer.stage([NewRecord(to=at, key=key, value=value, headers=headers)])
         writer.commit()
         return offset
 
-    def request(self, ticket: str, event_id: str) -> int:
+    def request(self, ticket: str, event_id: str, headers: tuple[tuple[str, bytes], ...] = ()) -> int:
         request = MailRequested(
             event_id=event_id,
             ticket_id=ticket,
@@ -54,7 +59,31 @@ class World:
             to=(Address(address="ann@example.com"),),
             subject=f"About {event_id}",
         )
-        return self.write(MAIN, ticket.encode(), CODEC.encode(request))
+        return self.write(MAIN, ticket.encode(), CODEC.encode(request), headers)
+
+    def die(self, ticket: str, event_id: str, offset: int) -> Place:
+        """The status of a death and its dead letter, as one transaction writes them."""
+        partition = partition_of(ticket.encode(), PARTITIONS)
+        self.status(ticket, event_id, offset, MailState.FAILED)
+        dead = Dead(
+            origin=Origin(self.log.topic_id(MAIN), offset),
+            origin_topic=MAIN,
+            partition=partition,
+            attempt=1,
+            first_seen_ms=0,
+            died_ms=round(self.now.timestamp() * 1000),
+            remaining=None,
+            cause="no_such_recipient",
+            reason="no such user",
+            reply=None,
+        )
+        return Place(partition, self.write(DLQ, ticket.encode(), b"mail", encode(dead)))
+
+    def resolve(self, ticket: str, place: Place, resolution: Resolution) -> None:
+        """An operator's answer to a dead letter."""
+        at_ms = round(self.now.timestamp() * 1000)
+        done = Resolved(dead_offset=place.offset, resolution=resolution, resolved_at_ms=at_ms, reason="")
+        self.write(DLQ, ticket.encode(), None, encode(done))
 
     def status(self, ticket: str, event_id: str, offset: int, state: MailState, **changes: object) -> None:
         fields: dict[str, object] = {
@@ -65,7 +94,7 @@ class World:
             "topic_id": self.log.topic_id(MAIN),
             "partition": partition_of(ticket.encode(), PARTITIONS),
             "offset": offset,
-            "cause": "cause",
+            "cause": "accepted",
             "reason": "reason",
             "attempt": 1,
             "instance": "host-1",
@@ -81,7 +110,9 @@ class World:
         self.log.group(GROUP).points[at] = CommitPoint(offset, "")
 
     def find(self, kind: Kind, value: str, **how: object) -> list[MailHistory]:
-        search = StatusSearch(log=self.log, codec=CODEC, main=MAIN, status=STATUS, group=GROUP, now=NOW)
+        search = StatusSearch(
+            log=self.log, codec=CODEC, main=MAIN, status=STATUS, dlq=DLQ, group=GROUP, now=NOW
+        )
         return search.find(Asked(kind, value), **how)  # type: ignore[arg-type]
 
 
@@ -205,3 +236,56 @@ def test_foreign_bytes_in_the_topics_do_not_break_the_answer(world: World) -> No
     (found,) = world.find(Kind.TICKET, "T-1")
     assert found.where is Where.UNREAD
     assert found.event_id is None
+
+
+def test_an_original_and_its_replay_name_each_other(world: World) -> None:
+    first = world.request("T-1", "event-1")
+    place = world.die("T-1", "event-1", first)
+    (dead,) = world.find(Kind.TICKET, "T-1")
+    (letter,) = dead.dead_letters
+    assert (letter.place, letter.resolution, letter.replays) == (place, None, ())
+
+    again = world.request("T-1", "event-1", encode_replay(ReplayOf(place.partition, place.offset), None))
+    world.resolve("T-1", place, Resolution.REPLAYED)
+    for kind, value in ((Kind.TICKET, "T-1"), (Kind.EVENT, "event-1")):
+        original, replay = world.find(kind, value)
+        (letter,) = original.dead_letters
+        assert (letter.resolution, letter.resolved_at) == (Resolution.REPLAYED, world.now)
+        assert letter.replays == (Place(place.partition, again),)
+        assert replay.replay_of == Replay(dead_letter=place, original=Place(place.partition, first))
+        assert (original.replay_of, replay.dead_letters) == (None, ())
+
+
+def test_a_replay_of_an_old_mail_names_it_though_the_answer_leaves_it_out(world: World) -> None:
+    world.now = NOW - timedelta(days=30)
+    first = world.request("T-1", "event-1")
+    place = world.die("T-1", "event-1", first)
+    world.commit("T-1", first + 2)
+    world.now = NOW - timedelta(hours=1)
+    world.resolve("T-1", place, Resolution.REPLAYED)
+    again = world.request("T-1", "event-1", encode_replay(ReplayOf(place.partition, place.offset), None))
+    world.status("T-1", "event-1", again, MailState.SENT)
+    world.commit("T-1", again + 2)
+    (replay,) = world.find(Kind.TICKET, "T-1")
+    assert replay.replay_of == Replay(dead_letter=place, original=Place(place.partition, first))
+
+
+def test_a_replay_header_that_leads_nowhere_is_told_as_it_is(world: World) -> None:
+    world.request("T-1", "event-1", encode_replay(ReplayOf(99, 1), None))
+    world.request("T-1", "event-2", encode_replay(ReplayOf(0, 12345), None))
+    world.request("T-1", "event-3", (("x-postlane-replay-of", b"nowhere"),))
+    found = world.find(Kind.TICKET, "T-1")
+    assert [history.replay_of for history in found] == [
+        Replay(dead_letter=Place(99, 1), original=None),
+        Replay(dead_letter=Place(0, 12345), original=None),
+        None,
+    ]
+
+
+def test_another_tickets_dead_letters_are_left_out(world: World) -> None:
+    far = next(
+        t for t in "BCDEFGHIJ" if partition_of(t.encode(), PARTITIONS) == partition_of(b"A", PARTITIONS)
+    )
+    for ticket in ("A", far):
+        world.die(ticket, f"event-{ticket}", world.request(ticket, f"event-{ticket}"))
+    assert [len(history.dead_letters) for history in world.find(Kind.TICKET, "A")] == [1]
