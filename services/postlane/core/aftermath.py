@@ -9,8 +9,18 @@ from postlane.core.status import MailState, RecipientOutcome, RecipientState, Sm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """Recipients that an attempt has ended, and the words for their dead-letter copy; others of the mail may still wait."""
+
+    recipients: tuple[str, ...]
+    cause: str
+    reason: str
+    reply: SmtpReply | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
-    """`again_at` None = the mail has ended. `dead` names recipients whose copy goes to the DLQ, `remaining` those still to be served."""
+    """`again_at` None = the mail has ended. `dead` = whose copy goes to the DLQ, `remaining` = those still to be served."""
 
     state: MailState
     cause: str
@@ -20,7 +30,7 @@ class Aftermath:
     recipients: tuple[RecipientOutcome, ...]
     again_at: float | None = None
     remaining: tuple[str, ...] = ()
-    dead: tuple[str, ...] = ()
+    dead: Death | None = None
     partial: bool = False
     unknown: bool = False
 
@@ -34,9 +44,8 @@ def weigh(mail: LaneMail, attempted: Attempted, policy: RetryPolicy, now: float,
     """Decide what follows an attempt in which the relay judged the mail or the connection broke over it."""
     split_only = bool(attempted.waiting) and all(t.wait_seconds == 0 for t in attempted.waiting)
     attempt = mail.attempt + (0 if split_only and attempted.delivered else 1)
-    failed = tuple(trouble.address for trouble in attempted.failed)
     if not attempted.waiting:
-        return _ended(attempted, attempt, failed)
+        return _ended(attempted, attempt)
     waits = [trouble.wait_seconds for trouble in attempted.waiting if trouble.wait_seconds is not None]
     wait = Wait(
         cause=attempted.waiting[0].cause,
@@ -48,14 +57,16 @@ def weigh(mail: LaneMail, attempted: Attempted, policy: RetryPolicy, now: float,
     waiting = tuple(trouble.address for trouble in attempted.waiting)
     first = attempted.waiting[0]
     if isinstance(decision, GiveUp):
+        reason = f"{decision.reason}; last: {told(first)}"
+        everybody = waiting + tuple(trouble.address for trouble in attempted.failed)
         return Aftermath(
             state=MailState.EXPIRED,
             cause="expired",
-            reason=f"{decision.reason}; last: {told(first)}",
+            reason=reason,
             attempt=attempt,
             reply=reply_of(first),
             recipients=_outcomes(attempted, RecipientState.FAILED),
-            dead=waiting + failed,
+            dead=Death(recipients=everybody, cause="expired", reason=reason, reply=reply_of(first)),
             unknown=attempted.unknown,
         )
     return Aftermath(
@@ -67,14 +78,22 @@ def weigh(mail: LaneMail, attempted: Attempted, policy: RetryPolicy, now: float,
         recipients=_outcomes(attempted, RecipientState.WAITING),
         again_at=decision.due,
         remaining=waiting,
-        dead=failed,
-        partial=bool(attempted.delivered or failed),
+        dead=_death(attempted),
+        partial=bool(attempted.delivered or attempted.failed),
         unknown=attempted.unknown,
     )
 
 
-def _ended(attempted: Attempted, attempt: int, failed: tuple[str, ...]) -> Aftermath:
-    if failed:
+def _death(attempted: Attempted) -> Death | None:
+    if not attempted.failed:
+        return None
+    first = attempted.failed[0]
+    refused = tuple(trouble.address for trouble in attempted.failed)
+    return Death(recipients=refused, cause=first.cause, reason=told(first), reply=reply_of(first))
+
+
+def _ended(attempted: Attempted, attempt: int) -> Aftermath:
+    if attempted.failed:
         first = attempted.failed[0]
         state, cause, reason, reply = MailState.FAILED, first.cause, told(first), reply_of(first)
     else:
@@ -93,7 +112,7 @@ def _ended(attempted: Attempted, attempt: int, failed: tuple[str, ...]) -> After
         attempt=attempt,
         reply=reply,
         recipients=recipients,
-        dead=failed,
+        dead=_death(attempted),
     )
 
 

@@ -216,10 +216,10 @@ def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now:
     mail = lanes.mails[event.origin]
     mail.attempt, mail.cause, mail.reason = after.attempt, after.cause, after.reason
     status = lanes.scribe.attempted(mail, after, event, now)
-    dead = lanes.scribe.dead_recipients(mail, after, now) if after.dead else None
-    if after.ends and after.dead and lanes.policy.hold_dead:
+    dead = None if after.dead is None else lanes.scribe.dead_recipients(mail, after.dead, now)
+    if after.ends and after.dead is not None and lanes.policy.hold_dead:
         mail.held += 1
-        mail.remaining = after.dead
+        mail.remaining = after.dead.recipients
         lanes.record(Outcome(mail, lanes.scribe.dies_held(mail, after, event, now), now, blocks=True))
         lanes.journal(lane, mail)
         lanes.park(lane, now, BEHIND)

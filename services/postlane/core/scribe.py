@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
-from postlane.core.aftermath import Aftermath
+from postlane.core.aftermath import Aftermath, Death
 from postlane.core.instants import moment
 from postlane.core.lane_mail import AttemptEnded, DeadCopy, KeyedStatus, LaneMail, RelayHolds, Stillborn
 from postlane.core.status import MailState, MailStatus, SmtpReply
@@ -96,11 +96,11 @@ class Scribe:
             mail, now, cause=stillborn.cause, reason=stillborn.reason, remaining=mail.remaining
         )
 
-    def dead_recipients(self, mail: LaneMail, after: Aftermath, now: float) -> DeadCopy:
+    def dead_recipients(self, mail: LaneMail, death: Death, now: float) -> DeadCopy:
         """The dead-letter copy for the recipients that an attempt has ended."""
-        reply = None if after.reply is None else words(after.reply)
+        reply = None if death.reply is None else words(death.reply)
         return self._dead_copy(
-            mail, now, cause=after.cause, reason=after.reason, remaining=after.dead, reply=reply
+            mail, now, cause=death.cause, reason=death.reason, remaining=death.recipients, reply=reply
         )
 
     def _dead_copy(

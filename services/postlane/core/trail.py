@@ -268,7 +268,9 @@ class _Fields:
         if digits.isdigit() and len(digits) <= DIGITS_MAX:  # a new owner reads hundreds of thousands of these
             return int(digits)
         value = self.text(name)
-        raise BadTrail(f"header {PREFIX}{name}: {value[:40]!r} is not a number of at most {DIGITS_MAX} digits")
+        raise BadTrail(
+            f"header {PREFIX}{name}: {value[:40]!r} is not a number of at most {DIGITS_MAX} digits"
+        )
 
     def time_ms(self, name: str) -> int:
         value = self.number(name)

@@ -100,7 +100,7 @@ def refused(*addresses: str, delivered: tuple[str, ...] = (), waiting: tuple[str
         delivered=delivered,
         waiting=tuple(RecipientTrouble(a, "temporary", LATER, None) for a in waiting),
         failed=tuple(
-            RecipientTrouble(a, "mailbox_unknown", NEVER, None) for a in addresses or ("a@x", "b@x")
+            RecipientTrouble(a, "no_such_recipient", NEVER, None) for a in addresses or ("a@x", "b@x")
         ),
         accepted=OK if delivered else None,
         unknown=False,

@@ -150,8 +150,8 @@ def test_a_selection_restricts_by_everything_that_it_names(selection: Selection,
 
 def test_a_selected_cause_that_nothing_can_bear_is_named() -> None:
     mails = fold([dead(0, cause="of_an_older_version"), record(Place(0, 1), None)])
-    wanted = Selection(causes=frozenset({"quota", "of_an_older_version", "qouta", "mailbox_unknown"}))
-    assert unknown_causes(wanted, frozenset({"quota"}), mails) == ["mailbox_unknown", "qouta"]
+    wanted = Selection(causes=frozenset({"quota", "of_an_older_version", "qouta", "no_such_recipient"}))
+    assert unknown_causes(wanted, frozenset({"quota"}), mails) == ["no_such_recipient", "qouta"]
     assert unknown_causes(Selection(), frozenset(), mails) == []
 
 

@@ -203,7 +203,7 @@ def test_a_new_owner_holds_what_was_held(known: bool) -> None:
         due_ms=0,
         remaining=None,
         held=1,
-        cause="mailbox_unknown",
+        cause="no_such_recipient",
         reason="no such user",
     )
     recovered = Recovered(base=5, status_end=9, retry_end=4, parked=((3, b"t", put),))

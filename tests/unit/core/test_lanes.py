@@ -116,7 +116,7 @@ def test_a_dead_mail_is_durable_before_its_successor_starts() -> None:
     assert states(batch) == [(0, MailState.FAILED)]
     (copy,) = batch.dead
     assert copy.content.value == b"v" * 10
-    assert (copy.dead.cause, copy.dead.remaining) == ("mailbox_unknown", ("a@x", "b@x"))
+    assert (copy.dead.cause, copy.dead.remaining) == ("no_such_recipient", ("a@x", "b@x"))
     assert copy.dead.reply == "550 5.1.1 no such user"
     assert commit.base == 1
     assert bench.starts() == [1]
@@ -168,6 +168,9 @@ def test_refused_recipients_are_dead_lettered_while_the_others_wait() -> None:
     batch, _ = bench.commit()
     assert [copy.dead.remaining for copy in batch.dead] == [("a@x",)]
     assert [copy.put.remaining for copy in batch.puts] == [("b@x",)]
+    (copy,) = batch.dead
+    assert (copy.dead.cause, copy.dead.reply) == ("no_such_recipient", "550 5.1.1 no such user")
+    assert batch.statuses[0].status.cause == "temporary"
 
 
 # Rule 3: the guard
