@@ -14,7 +14,7 @@ from sim.sender import Planted
 class _NoLaneBlockLanes(Lanes):
     def place(self, lane: Lane, now: float) -> None:
         if lane.busy is None and lane.mails and lane.mails[0].due > now:
-            lane.mails.rotate(-1)
+            lane.mails.append(lane.mails.pop(0))
         super().place(lane, now)
 
 
