@@ -112,6 +112,9 @@ class LogWriter(Protocol):
         """Give up the id, also from another thread: an open transaction is aborted, and every other call ends with Fenced."""
 
 
+Wanted = Callable[[bytes | None, bytes | None], bool]
+
+
 class EventLog(Protocol):
     """Kafka as the services see it."""
 
@@ -134,9 +137,17 @@ class EventLog(Protocol):
         """The group's committed offset, None where there is none; what an open transaction would commit is waited for, up to a limit."""
 
     def read(
-        self, at: TopicPartition, start: int, stop: int, timeout_seconds: float
+        self,
+        at: TopicPartition,
+        start: int,
+        stop: int,
+        timeout_seconds: float,
+        *,
+        wanted: "Wanted | None" = None,
     ) -> Iterator[list[LogRecord]]:
         """Batches of committed records from `start` (or the low watermark above it) until the position reaches `stop`.
+
+        `wanted` sees keys and values first: what it does not want costs a fraction of a record.
 
         Raises LogUnavailable when that takes longer than `timeout_seconds` without progress (an open transaction below `stop`).
         """

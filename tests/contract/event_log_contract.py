@@ -68,6 +68,14 @@ class EventLogContract(BenchContract):
         writer.commit()
         assert bench.values() == [b"before", b"open"]
 
+    def test_a_reader_is_given_what_it_wants_and_no_more(self, bench: Bench) -> None:
+        bench.write(bench.owner(), b"one", b"two", b"three")
+        end = bench.log.bounds(bench.at).end
+        batches = bench.log.read(
+            bench.at, 0, end, 20.0, wanted=lambda key, value: key == b"ticket" and value == b"two"
+        )
+        assert [record.value for batch in batches for record in batch] == [b"two"]
+
     def test_what_a_transaction_without_an_end_hides(self, bench: Bench) -> None:
         writer = bench.owner()
         bench.write(writer, b"before")

@@ -23,6 +23,7 @@ from postlane.ports import (
     RecordRefused,
     TopicPartition,
     TransactionAborted,
+    Wanted,
 )
 
 BATCH_RECORDS_MAX = 500
@@ -168,7 +169,13 @@ class MemoryLog:
             return self.group(group).points.get(at)
 
     def read(
-        self, at: TopicPartition, start: int, stop: int, timeout_seconds: float
+        self,
+        at: TopicPartition,
+        start: int,
+        stop: int,
+        timeout_seconds: float,
+        *,
+        wanted: Wanted | None = None,
     ) -> Iterator[list[LogRecord]]:
         """See ports.EventLog.read."""
         self.before("read")
@@ -179,8 +186,9 @@ class MemoryLog:
                 partition = self.partition(at)
                 batch = partition.readable(position, stop)[:BATCH_RECORDS_MAX]
                 reached = batch[-1].offset + 1 if len(batch) == BATCH_RECORDS_MAX else partition.stable_end
-            if batch:
-                yield batch
+            kept = [record for record in batch if wanted is None or wanted(record.key, record.value)]
+            if kept:
+                yield kept
             if reached > position:
                 position = reached
                 deadline = time.monotonic() + timeout_seconds

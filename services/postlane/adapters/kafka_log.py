@@ -111,14 +111,20 @@ class KafkaLog:
         return CommitPoint(answer.offset, answer.metadata or "") if answer.offset >= 0 else None
 
     def read(
-        self, at: ports.TopicPartition, start: int, stop: int, timeout_seconds: float
+        self,
+        at: ports.TopicPartition,
+        start: int,
+        stop: int,
+        timeout_seconds: float,
+        *,
+        wanted: ports.Wanted | None = None,
     ) -> Iterator[list[LogRecord]]:
         """See ports.EventLog.read."""
         if start >= stop:
             return
         reader = Consumer(reader_config(self._kafka))
         try:
-            yield from scan(reader, at, range(start, stop), timeout_seconds)
+            yield from scan(reader, at, range(start, stop), timeout_seconds, wanted)
         finally:
             reader.close()
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from postlane import ports
 from postlane.adapters.kafka_clients import describe
@@ -16,7 +16,11 @@ NEARBY_RECORDS = 200  # offsets closer than this are read in one pass; farther o
 
 
 def scan(
-    reader: Consumer, at: ports.TopicPartition, span: range, timeout_seconds: float
+    reader: Consumer,
+    at: ports.TopicPartition,
+    span: range,
+    timeout_seconds: float,
+    wanted: ports.Wanted | None = None,
 ) -> Iterator[list[LogRecord]]:
     """Committed records of `span`, until the position (control records included) has reached its end."""
     reader.assign([TopicPartition(at.topic, at.partition, span.start)])
@@ -35,7 +39,7 @@ def scan(
             elif offset is not None and offset >= position:
                 # The end of what is readable is reported past control records: aborted data leaves no other trace.
                 position = offset if error is not None else offset + 1
-                if error is None and offset < span.stop:
+                if error is None and offset < span.stop and _is_wanted(message, wanted):
                     batch.append(record_of(message))
         if batch:
             yield batch
@@ -46,6 +50,10 @@ def scan(
                 f"{at.topic} {at.partition}: no progress at offset {position} (of {span.stop}) "
                 f"for {timeout_seconds:g} s: {trouble}"
             )
+
+
+def _is_wanted(message: Message, wanted: ports.Wanted | None) -> bool:
+    return wanted is None or wanted(message.key(), message.value())
 
 
 def runs(offsets: Sequence[int]) -> Iterator[list[int]]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import signal
 import socket
@@ -25,6 +26,7 @@ from postlane.core.metrics import INBOUND_METRICS, INFO, OUTBOUND_METRICS
 from postlane.core.topics import BadTopics
 
 HEARTBEAT_SECONDS = 1.0
+COLLECTOR_THRESHOLDS = (50_000, 20, 20)
 STOP_GRACE_SECONDS = 1.5  # after a service's own drain time; with the default 8 s a stop stays under 10 s
 
 EXIT_OK = 0
@@ -70,6 +72,7 @@ def run_service(name: str, service: Service, settings: Settings, *, supervised: 
     is repeated by the next owner.
     """
     logs.configure(settings.logs)
+    _tune_collector()
     metrics = Metrics(_METRICS[name])
     instance = f"{socket.gethostname()}-{os.getpid()}"
     metrics.gauge(INFO, service=name, version=installed_version(), instance=instance).set(1)
@@ -110,6 +113,13 @@ def run_service(name: str, service: Service, settings: Settings, *, supervised: 
         http.close()
     log.info("service_stopped")
     return EXIT_OK
+
+
+def _tune_collector() -> None:
+    """Collect garbage less often: a take-over makes hundreds of thousands of objects that stay, and looking through them took a third of its time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _http_refusal(http: HttpSection, error: OSError) -> str:

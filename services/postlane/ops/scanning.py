@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition
+from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition, Wanted
 
 THREADS = 4  # each holds one consumer; more would only queue at one broker
 FIRST_SPAN_RECORDS = 500
@@ -22,13 +22,17 @@ Step = Callable[[int], None]
 
 
 def scan(
-    log: EventLog, spans: Mapping[TopicPartition, Bounds], keep: Keep[T], step: Step | None = None
+    log: EventLog,
+    spans: Mapping[TopicPartition, Bounds],
+    keep: Keep[T],
+    step: Step | None = None,
+    wanted: Wanted | None = None,
 ) -> list[T]:
     """What `keep` makes of the records of these spans, in order per partition; None is left out.
 
-    `keep` and `step` (told how far it has come) are called from threads. Raises LogUnavailable.
+    `wanted` sees keys and values before (ports.EventLog.read). `keep`, `wanted` and `step` (told how far it has come) are called from threads. Raises LogUnavailable.
     """
-    reader = _Reader(log, keep, step)
+    reader = _Reader(log, keep, step, wanted)
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="scan")
     try:
         parts = pool.map(lambda item: reader.read(*item), spans.items())
@@ -38,12 +42,13 @@ def scan(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def scan_back(
+def scan_back(  # noqa: PLR0917 - scan's, and when it is enough
     log: EventLog,
     spans: Mapping[TopicPartition, Bounds],
     keep: Keep[T],
     enough: Callable[[list[T]], bool],
     step: Step | None = None,
+    wanted: Wanted | None = None,
 ) -> tuple[list[T], dict[TopicPartition, int]]:
     """The same from the newest records backwards, in growing pieces, until there is enough or the spans are read.
 
@@ -60,7 +65,7 @@ def scan_back(
         }
         if not pieces:
             break
-        found = scan(log, pieces, keep, step) + found
+        found = scan(log, pieces, keep, step, wanted) + found
         reached |= {at: piece.low for at, piece in pieces.items()}
         size *= SPAN_GROWTH
     return found, reached
@@ -77,20 +82,23 @@ def partitions_of(log: EventLog, topic: str) -> list[TopicPartition]:
 
 
 class _Reader(Generic[T]):
-    def __init__(self, log: EventLog, keep: Keep[T], step: Step | None) -> None:
+    def __init__(self, log: EventLog, keep: Keep[T], step: Step | None, wanted: Wanted | None) -> None:
         self._log = log
         self._keep = keep
         self._step = step
+        self._wanted = wanted
         self.stopping = threading.Event()
 
     def read(self, at: TopicPartition, span: Bounds) -> list[T]:
         found: list[T] = []
         position = span.low
-        for batch in self._log.read(at, span.low, span.end, STALL_SECONDS):
+        for batch in self._log.read(at, span.low, span.end, STALL_SECONDS, wanted=self._wanted):
             found += [kept for record in batch if (kept := self._keep(record)) is not None]
             if self._step is not None:
                 self._step(batch[-1].offset + 1 - position)
             position = batch[-1].offset + 1
             if self.stopping.is_set():
-                break
+                return found
+        if self._step is not None:
+            self._step(span.end - position)
         return found

@@ -26,7 +26,7 @@ from postlane.core.status import MailStatus, Origin
 from postlane.core.trail import BadTrail, ReplayOf, decode_replay
 from postlane.ops.scanning import Step, bounds_of, scan, scan_back
 from postlane.ops.status_dead import Death, dead_letters
-from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition
+from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition, Wanted
 
 TICKET_LOOK_BACK = timedelta(days=7)  # a ticket's older mails are asked for with --since
 
@@ -56,11 +56,12 @@ class Asked:
             case Kind.MESSAGE:
                 return (status.message_id or "").strip("<>") == self.value
 
-    def may_hold(self, record: LogRecord) -> bool:
-        """Whether a record is worth decoding: text stands in Avro as it is."""
+    def may_be_in(self) -> Wanted:
+        """Which keys and values are worth decoding: text stands in Avro as it is."""
+        text = self.value.encode()
         if self.kind is Kind.TICKET:
-            return record.key == self.value.encode()
-        return record.value is not None and self.value.encode() in record.value
+            return lambda key, _value: key == text
+        return lambda _key, value: value is not None and text in value
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +166,20 @@ class StatusSearch:
         spans = bounds_of(self.log, [TopicPartition(self.status, partition) for partition in partitions])
         floor = since if since is not None or asked.kind is not Kind.TICKET else self.now - TICKET_LOOK_BACK
 
+        wanted = asked.may_be_in()
+
         def keep(record: LogRecord) -> _Seen | None:
             return self._matching_status(record, asked)
 
         if floor is None:
-            return scan_back(self.log, spans, keep, bool, self.step)
+            return scan_back(self.log, spans, keep, bool, self.step, wanted)
         floors = {at: self._offset_at(at, floor, span) for at, span in spans.items()}
         recent = {at: Bounds(low=floors[at], end=span.end) for at, span in spans.items()}
-        found = scan(self.log, recent, keep, self.step)
+        found = scan(self.log, recent, keep, self.step, wanted)
         if found or since is not None:
             return found, floors
         older = {at: Bounds(low=span.low, end=floors[at]) for at, span in spans.items()}
-        return scan_back(self.log, older, keep, bool, self.step)
+        return scan_back(self.log, older, keep, bool, self.step, wanted)
 
     def _offset_at(self, at: TopicPartition, moment: datetime, span: Bounds) -> int:
         return min(self.log.offset_at(at, round(moment.timestamp() * 1000)), span.end)
@@ -209,12 +212,13 @@ class StatusSearch:
             if low < reached[at]:
                 spans[at] = Bounds(low=low, end=reached[at])
         places = {(item.at, item.origin) for item in seen}
+        keys = {item.key for item in seen} | {None}  # a status too large for its topic was written without its key
 
         def keep(record: LogRecord) -> _Seen | None:
             item = self._decoded_status(record)
             return item if item is not None and (item.at, item.origin) in places else None
 
-        return scan(self.log, spans, keep, self.step)
+        return scan(self.log, spans, keep, self.step, lambda key, _value: key in keys)
 
     def _waiting(
         self, partitions: Sequence[int], asked: Asked, committed: dict[int, int | None], topic_id: str
@@ -227,12 +231,10 @@ class StatusSearch:
         }
 
         def keep(record: LogRecord) -> Request | None:
-            if not asked.may_hold(record):
-                return None
             request = self._request(record, topic_id)
             return request if asked.kind is Kind.TICKET or request.event_id == asked.value else None
 
-        return scan(self.log, ahead, keep, self.step)
+        return scan(self.log, ahead, keep, self.step, asked.may_be_in())
 
     def _hold(self, partition: int) -> MailStatus | None:
         at = TopicPartition(self.status, partition)
@@ -240,7 +242,7 @@ class StatusSearch:
         return hold_of(newest[-1].status if newest else None, self.now)
 
     def _matching_status(self, record: LogRecord, asked: Asked) -> _Seen | None:
-        item = self._decoded_status(record) if asked.may_hold(record) else None
+        item = self._decoded_status(record)
         return item if item is not None and asked.holds_status(item.status) else None
 
     def _decoded_status(self, record: LogRecord) -> _Seen | None:
