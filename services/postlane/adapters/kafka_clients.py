@@ -27,6 +27,8 @@ HEARTBEAT_MS = 1_000  # a rebalance is noticed with a heartbeat; cooperative one
 SESSION_TIMEOUT_MS = (
     10_000  # a killed member's work goes on elsewhere after this; heartbeats come from a thread of their own
 )
+READ_QUEUE_KBYTES = 4 * 1024  # the same for bounded reads: a process may take over dozens of partitions at once
+FETCH_QUEUE_BACKOFF_MS = 10  # librdkafka's default lets a consumer whose queue was full stand still for a second
 READ_WAIT_MS = 20  # bounded reads ask again at the end instead of hanging on for new records
 LINGER_MS = 2  # a transaction's records go out as one batch, and nobody waits for it
 COMMIT_INTERVAL_MS = 1_000  # after a crash a ticketing system gets at most the events of this time again
@@ -144,6 +146,7 @@ def fetcher_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
         "queued.max.messages.kbytes": FETCH_QUEUE_KBYTES,
+        "fetch.queue.backoff.ms": FETCH_QUEUE_BACKOFF_MS,
     }
 
 
@@ -152,6 +155,7 @@ def reader_config(kafka: KafkaSection) -> dict[str, Any]:
     return fetcher_config(kafka, kafka.group("reader")) | {
         "auto.offset.reset": "earliest",
         "enable.partition.eof": True,
+        "queued.max.messages.kbytes": READ_QUEUE_KBYTES,
         "fetch.wait.max.ms": READ_WAIT_MS,
     }
 
