@@ -126,6 +126,20 @@ def test_the_dead_may_come_late_but_replays_keep_their_order() -> None:
     assert verdict((*head, accepted(9, 1, BOB), accepted(10, 2, GHOST)), found).order_inversions
 
 
+def test_the_recipients_of_a_replayed_mail_may_get_it_in_any_order() -> None:
+    found = findings()
+    found.requested[0, 4] = Requested("t-1", (ALICE, BOB), True, 5.0)
+    found.dead[0, 0] = Buried((0, 1), None)
+    found.requested[0, 5], found.ends[0, 5] = Requested("t-2", (GHOST,), True, 5.0), [MailState.SENT]
+    found.dead[0, 1] = Buried((0, 2), None)
+    found.resolved.add((0, 1))
+    head = (ACCEPTANCES[0], ACCEPTANCES[2])
+    bob, alice = accepted(9, 1, BOB), accepted(10, 1, ALICE)
+    assert verdict((*head, bob, alice, accepted(11, 2, GHOST)), found).order_inversions == []
+    between = (*head, bob, accepted(10, 2, GHOST), accepted(11, 1, ALICE))
+    assert len(verdict(between, found).order_inversions) == 1
+
+
 def test_a_repetition_counts_unless_the_sender_could_not_know() -> None:
     again = accepted(4, 0, ALICE)
     assert len(verdict((*ACCEPTANCES[:3], again, ACCEPTANCES[3])).duplicates) == 1

@@ -152,14 +152,20 @@ def _replay_inversions(
         if not replay.replay or replay.mail_id is None:
             continue
         ticket = replay.mail_id.partition("-")[0]
-        for recipient in replay.recipients:
-            acceptance = first.get((replay.mail_id, recipient))
-            if acceptance is None or acceptance.at < replay.at or (replay.mail_id, recipient) not in dead:
-                continue
-            before = latest.setdefault(ticket, acceptance)
-            if acceptance.number < before.number:
+        taken = [
+            acceptance
+            for recipient in replay.recipients
+            if (delivery := (replay.mail_id, recipient)) in dead
+            and (acceptance := first.get(delivery)) is not None
+            and acceptance.at >= replay.at
+        ]
+        before = latest.get(ticket)
+        for acceptance in taken:
+            if before is not None and acceptance.number < before.number:
                 yield f"replayed {_told(acceptance)} came before {_told(before)}"
-            latest[ticket] = acceptance
+        done = taken if before is None else [before, *taken]
+        if done:  # one mail's recipients may get it in any order; the next mail comes after the last of them
+            latest[ticket] = max(done, key=lambda acceptance: acceptance.number)
 
 
 def _told(acceptance: Acceptance) -> str:
