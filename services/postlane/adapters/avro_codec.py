@@ -11,7 +11,7 @@ import io
 import struct
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import fastavro
 import msgspec
@@ -33,6 +33,10 @@ CONFLUENT = b"\x00"
 CONFLUENT_HEAD = struct.Struct(">bI")
 ERROR_TEXT_MAX = 200  # some errors quote what they choke on, and that may be a whole mail
 KEPT_AS_THEY_ARE = (bytes, datetime)  # fastavro knows these two itself
+
+# msgspec (0.22) works a type out when it is first used; another thread that uses it in the meantime crashes the process.
+for _kind in get_args(Event):
+    msgspec.json.Decoder(_kind)
 
 
 class Undecodable(Exception):

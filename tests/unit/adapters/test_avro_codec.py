@@ -3,6 +3,8 @@
 import io
 import json
 import struct
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -371,3 +373,15 @@ def test_a_record_of_somebody_else_is_named() -> None:
     registry.schemas[7] = json.dumps({"type": "record", "name": "acme.Invoice", "fields": []})
     with pytest.raises(Undecodable, match=r"holds a acme\.Invoice"):
         Codec(registry).decode(MailRequested, b"\x00\x00\x00\x00\x07")
+
+
+def test_no_thread_is_the_first_to_use_a_type() -> None:
+    """Two threads that decode the first status of a process at the same time crashed it (msgspec 0.22)."""
+    script = """if True:
+        import typing
+        from postlane.adapters import avro_codec
+        kinds = typing.get_args(avro_codec.Event)
+        print([kind.__name__ for kind in kinds if "__msgspec_cache__" not in vars(kind)])
+    """
+    done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
