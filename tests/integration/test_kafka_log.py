@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,10 +13,12 @@ from pydantic import SecretStr
 
 from contract.test_event_log import KafkaCluster
 from fakes.recording_listener import RecordingListener
+from localstack import kafka
 from localstack.ports import free_ports
-from postlane.adapters.kafka_clients import fetcher_config, member_config
+from postlane.adapters.kafka_clients import fetcher_config, member_config, writer_config
 from postlane.adapters.kafka_group import KafkaGroupMember, record_of
 from postlane.adapters.kafka_log import KafkaLog
+from postlane.adapters.kafka_writer import KafkaWriter
 from postlane.config.sections import KafkaSection
 from postlane.ports import (
     CommitPoint,
@@ -179,6 +182,77 @@ def test_an_undecided_transaction_does_not_hide_the_committed_offset(
         assert time.monotonic() < deadline, "the commit is never seen"
         time.sleep(0.05)
     member.close()
+
+
+class Swallowing:
+    """A producer whose client never comes back from sending offsets."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self.over = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        self.over.wait()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_client_that_never_comes_back_is_given_up(
+    kafka_bootstrap: str, cluster: KafkaCluster, closed: bool
+) -> None:
+    topic, listener = cluster.create_topic(1), RecordingListener()
+    member = cluster.log.join(f"group-{topic}", topic, listener)
+    listener.wait_until(lambda seen: len(seen.owned) == 1)
+    at = TopicPartition(topic, 0)
+    config = writer_config(KafkaSection(bootstrap_servers=kafka_bootstrap), f"writer-{topic}")
+    stuck = KafkaWriter(config, come_back_seconds=WAIT_SECONDS if closed else 0.5)
+    stuck.take_over()
+    stuck.stage([NewRecord(to=at, key=b"k", value=b"first")])
+    swallowing = Swallowing(stuck._producer)
+    stuck._made = cast("Producer", swallowing)
+    thread, result = in_thread(lambda: stuck.commit(member, [(at, CommitPoint(1, ""))]))
+    if closed:
+        stuck.close()
+    thread.join(WAIT_SECONDS / 2)
+    assert isinstance(result[0], Fenced)
+    again = cluster.log.writer(f"writer-{topic}")
+    again.take_over()
+    again.stage([NewRecord(to=at, key=b"k", value=b"again")])
+    again.commit(member, [(at, CommitPoint(1, ""))])
+    end = cluster.log.bounds(at).end
+    values = [record.value for batch in cluster.log.read(at, 0, end, WAIT_SECONDS) for record in batch]
+    assert values == [b"again"]
+    swallowing.over.set()
+    again.close()
+    member.close()
+
+
+@pytest.mark.usefixtures("java_artifacts")
+def test_an_idle_writer_commits_offsets_after_the_broker_was_restarted(tmp_path: Path) -> None:
+    """While it restarts, a broker is not in the cluster's metadata, and librdkafka (2.16) never forgot it as coordinator."""
+    broker = kafka.Broker.create(1, tmp_path / "kafka", tmp_path / "kafka.log")
+    kafka.format_storage(broker, [broker], kafka.kafka_uuid())
+    with kafka.launch(broker) as server:
+        kafka.wait_until_ready(server, [broker])
+        patient = {"session.timeout.ms": "45000"}  # still a member when the broker is back
+        log = KafkaLog(KafkaSection(bootstrap_servers=broker.address, extra=patient))
+        topic, listener = KafkaCluster(broker.address).create_topic(1), RecordingListener()
+        member, writer = log.join(f"group-{topic}", topic, listener), log.writer(f"writer-{topic}")
+        listener.wait_until(lambda seen: len(seen.owned) == 1)
+        at = TopicPartition(topic, 0)
+        writer.take_over()
+        writer.stage([])
+        writer.commit(member, [(at, CommitPoint(1, ""))])
+    with kafka.launch(broker) as again:
+        kafka.wait_until_ready(again, [broker])
+        writer.stage([])
+        writer.commit(member, [(at, CommitPoint(2, ""))])
+        assert log.committed(f"group-{topic}", at) == CommitPoint(2, "")
+        writer.close()
+        member.close()
+        log.close()
 
 
 def test_a_start_outside_of_the_log_is_reported_and_not_guessed(cluster: KafkaCluster) -> None:

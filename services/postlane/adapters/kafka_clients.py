@@ -16,6 +16,9 @@ LIBRDKAFKA_LOGGER.addHandler(
 )  # else Python prints warnings of unconfigured loggers to stderr
 
 TRANSACTION_TIMEOUT_MS = 30_000  # how long a dead owner's open transaction hides what comes after it
+# A writer forgets the coordinators that it has not used for so long. librdkafka (2.16) waits for ever for one that was taken out of the
+# cluster's metadata since, as a broker is while it restarts (issue 5511). The price is one metadata request in that time.
+WRITER_METADATA_AGE_MS_MAX = 2_000
 DELIVERY_TIMEOUT_MS = 20_000  # below the transaction timeout, as librdkafka demands
 BATCH_BYTES = 900_000  # below every topic's max.message.bytes, so that only a lone record can be too large
 RECORD_BYTES_MAX = 64 * 2**20  # the topic's own limit decides; librdkafka's default of 1 MB refuses copies
@@ -84,6 +87,7 @@ def writer_config(kafka: KafkaSection, transactional_id: str) -> dict[str, Any]:
         "transactional.id": transactional_id,
         "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "message.timeout.ms": DELIVERY_TIMEOUT_MS,
+        "metadata.max.age.ms": WRITER_METADATA_AGE_MS_MAX,
         "enable.idempotence": True,
         "acks": "all",
         "batch.size": BATCH_BYTES,

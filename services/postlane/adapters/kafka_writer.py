@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
-from threading import Event, RLock
+from threading import Event, RLock, Thread
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -27,6 +28,8 @@ ABORT_SECONDS = 10.0
 SEND_OFFSETS_SECONDS = (
     10.0  # librdkafka repeats inside; when the time is over the transaction must be aborted
 )
+# librdkafka does not keep that limit (issues 5456 and 5511): what waits for a coordinator that is no more may wait for ever.
+COME_BACK_SECONDS = 15.0  # longer than a session: while Kafka is away, the membership is lost first
 CALL_SECONDS = 1.0  # calls that may be repeated are cut into pieces, so that close() is heard
 BACKOFF_SECONDS = 0.2
 CLOSE_SECONDS = 1.0
@@ -46,8 +49,9 @@ class _State(Enum):
 class KafkaWriter:
     """See ports.LogWriter. `close` may be called from any thread and ends what another thread repeats."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], come_back_seconds: float = COME_BACK_SECONDS) -> None:
         self._config = config
+        self._come_back_seconds = come_back_seconds
         self._name: str = config["transactional.id"]
         self._state = _State.NEW
         self._closing = Event()
@@ -202,20 +206,47 @@ class KafkaWriter:
         ]
         try:
             metadata = group_member.metadata()  # fresh, because every rebalance changes the generation
-            self._repeat(
-                lambda seconds: self._producer.send_offsets_to_transaction(offsets, metadata, seconds),
-                None,
-                SEND_OFFSETS_SECONDS,
-            )
         except Fenced:
             self._abort()
             raise
+        producer = self._producer
+        try:
+            self._repeat(
+                lambda seconds: self._come_back(
+                    partial(producer.send_offsets_to_transaction, offsets, metadata, seconds)
+                ),
+                None,
+                SEND_OFFSETS_SECONDS,
+            )
         except KafkaException as exception:
             error = error_of(exception)
             failure = self._failed_commit(error)
             if is_stale_member(error) and not group_member.owns([at.partition for at, _ in points]):
                 failure = Fenced(f"{self._name}: {describe(error)}")
             raise failure from None
+
+    def _come_back(self, call: Callable[[], None]) -> None:
+        """Make a call that librdkafka may never end. Raises Fenced then; the next `take_over` ends what it has open."""
+        answer = Future[None]()
+
+        def run() -> None:
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 (handed over)
+                answer.set_exception(error)
+            else:
+                answer.set_result(None)
+
+        Thread(target=run, name=f"offsets-{self._name}", daemon=True).start()
+        deadline = time.monotonic() + self._come_back_seconds
+        while not wait([answer], CALL_SECONDS).done:
+            if self._closing.is_set() or time.monotonic() > deadline:
+                self._state, self._made = (
+                    _State.GONE,
+                    None,
+                )  # the thread keeps the producer, for ever if need be
+                raise Fenced(f"{self._name} is given up: the Kafka client does not come back")
+        answer.result()
 
     def _failed_commit(self, error: KafkaError) -> Exception:
         if error.txn_requires_abort():
