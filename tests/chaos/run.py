@@ -129,11 +129,12 @@ class Run:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _wait_for_end(self) -> Findings:
-        """Until everything planned is at its end in Kafka; the overall time limit ends it otherwise."""
+        """Until everything is at its end in Kafka, be it delivered or lost; the overall time limit ends it otherwise."""
         auditor = Auditor(self.site)
         while True:
+            before = self.progress
             await asyncio.sleep(AUDIT_SECONDS)
-            if self.progress < len(self.planned):
+            if before < self.progress < len(self.planned):
                 continue
             try:
                 self.unrest = await asyncio.to_thread(auditor.unrest)
