@@ -49,8 +49,8 @@ class Fleet:
         return sender
 
     def free(self) -> list[Sender]:
-        """Senders that run and that nobody else is dealing with."""
-        return [sender for sender in self.senders if not sender.taken]
+        """Senders that have begun and that nobody else is dealing with; before its first line none can leave in order."""
+        return [sender for sender in self.senders if not sender.taken and sender.server.log.stat().st_size]
 
     def pick(self) -> Sender:
         """One of these, at random; nobody else gets it meanwhile."""
