@@ -217,17 +217,19 @@ class Sender:
         task = asyncio.create_task(self._attempt(owner, attempt))
         owner.attempts.add(task)
         task.add_done_callback(owner.attempts.discard)
+        task.add_done_callback(self._slot_free)
+
+    def _slot_free(self, _: asyncio.Task[None]) -> None:
+        # Not in `_attempt`: a task that is cancelled before its first step never runs.
+        self.parts.desk.in_flight -= 1
+        self.pump()
 
     async def _attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
-        try:
-            delivery = await self.parts.desk.deliver(attempt)
-        finally:
-            self.parts.desk.in_flight -= 1
+        delivery = await self.parts.desk.deliver(attempt)
         self.parts.gauges.attempt(delivery)
         self._tell_hold()
         owner.handle(delivery.ended)
         owner.attempt_over(attempt.origin)
-        self.pump()
 
     def _tell_hold(self) -> None:
         """Every partition hears once when the relay's hold begins, is extended, or ends."""
