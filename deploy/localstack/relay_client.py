@@ -97,7 +97,7 @@ class RelayControl:
         enough: Callable[[list[AcceptedMail]], bool],
         *,
         after: int = 0,
-        timeout_seconds: float = 30.0,
+        timeout_seconds: float = 100.0,
     ) -> list[AcceptedMail]:
         """Return the mails once `enough` says so. Raises WaitedInVainError."""
         deadline = time.monotonic() + timeout_seconds

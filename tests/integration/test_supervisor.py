@@ -44,7 +44,7 @@ def test_a_team_sends_is_mended_and_stops(site: Installation, relay: RelayContro
     relay.wait_for(lambda mails: len({mail.subject for mail in mails}) >= 2 * TICKETS)
     team = children(supervisor.pid)
     supervisor.terminate()
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(60) == 0
     assert not any(alive(pid) for pid in team)
 
 
@@ -87,4 +87,4 @@ def test_a_named_process_that_is_killed_gets_its_partitions_back_and_nobody_else
     assert log.read_text().count("partitions_revoked") == moved
     assert "partitions_lost" not in log.read_text()
     supervisor.terminate()
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(60) == 0

@@ -168,4 +168,4 @@ def test_tail_follow_shows_what_comes_until_it_is_interrupted(desk: Desk, ticket
         second = desk.send(ticket)
         assert json.loads(process.stdout.readline())["event"]["event_id"] == second
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(100) == 0
