@@ -1,5 +1,7 @@
 """Fixtures for all tests: the real servers of `plugins/stack.py`, started only if a test asks for them."""
 
+import signal
+
 from hypothesis import settings
 
 pytest_plugins = ["plugins.stack"]
@@ -7,3 +9,8 @@ pytest_plugins = ["plugins.stack"]
 # How long an example takes says how busy the machine is; speed is measured in benchmarks/.
 settings.register_profile("postlane", deadline=None)
 settings.load_profile("postlane")
+
+# In the background of a shell, or under nohup, these are ignored, and every process that a test starts would inherit that.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)

@@ -158,8 +158,12 @@ def test_a_parked_ticket_waits_in_order_and_others_go(install: Install, relay: R
     mails = relay.wait_for(lambda found: len(found) >= 6)
     assert of_ticket(mails, "slow") == ["slow-0", "slow-1", "slow-2"]
     eventually("all committed", site.all_committed)
-    kinds = [dict(record.headers)["x-postlane-kind"] for record in site.read("mail.outbound.retry")]
-    assert kinds.count(b"done") == 3
+
+    def ended() -> int:
+        records = site.read("mail.outbound.retry")
+        return [dict(record.headers)["x-postlane-kind"] for record in records].count(b"done")
+
+    eventually("the journal knows of all ends", lambda: ended() == 3)
 
 
 def test_a_copy_too_large_for_the_journal_goes_to_the_blob_store(
