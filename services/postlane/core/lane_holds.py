@@ -27,7 +27,7 @@ def relay_opens(lanes: Lanes, now: float) -> Iterator[Effect]:
     if lanes.hold is not None:
         lanes.age_stands_still(now - lanes.hold.since, lanes.hold.since)
         lanes.hold = None
-    yield from loads(lanes)
+    yield from loads(lanes, now)
 
 
 def ticket_held(lanes: Lanes, event: TicketHeld, now: float) -> Iterator[Effect]:
@@ -49,7 +49,7 @@ def ticket_freed(lanes: Lanes, event: TicketFreed, now: float) -> Iterator[Effec
     lane = lanes.lanes.get(event.key)
     if lane is not None:
         lanes.place(lane, now)
-    yield from loads(lanes)
+    yield from loads(lanes, now)
 
 
 def decided(lanes: Lanes, event: MailDecided, now: float) -> Iterator[Effect]:
@@ -65,4 +65,4 @@ def decided(lanes: Lanes, event: MailDecided, now: float) -> Iterator[Effect]:
             now  # it was given up for its age, or may be soon; a person has just given it new time
         )
     lanes.place(lane, now)
-    yield from loads(lanes)
+    yield from loads(lanes, now)

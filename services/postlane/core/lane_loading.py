@@ -10,7 +10,7 @@ from postlane.core.status import MailState
 LOADS_MAX = 256  # parked mails read ahead of a free slot; bounds their memory
 
 
-def loads(lanes: Lanes, most: int | None = None) -> Iterator[Effect]:
+def loads(lanes: Lanes, now: float, most: int | None = None) -> Iterator[Effect]:
     """Ask for the bytes of lanes whose head is due, up to `most` at a time."""
     unloaded = lanes.queue.unloaded
     limit = most if most is not None else LOADS_MAX if lanes.hold is None else 0
@@ -18,14 +18,10 @@ def loads(lanes: Lanes, most: int | None = None) -> Iterator[Effect]:
         lane = unloaded.popleft()
         lane.queued = False
         head = lane.mails[0] if lane.mails else None
-        if (
-            head is None
-            or head.content is not None
-            or head.retry_offset is None
-            or lane.busy
-            or lane.awaiting
-            or lanes.is_held(lane)
-        ):
+        if head is None or lane.busy or lane.awaiting or lanes.is_held(lane):
+            continue
+        if head.content is not None or head.retry_offset is None:
+            lanes.place(lane, now)  # its bytes have come since, to be written again
             continue
         lane.busy = head
         lanes.loading += 1

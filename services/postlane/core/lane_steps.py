@@ -153,7 +153,7 @@ def _slots_free(lanes: Lanes, count: int, now: float) -> Iterator[Effect]:
             yield Attempt(mail.origin, mail.content, mail.attempt + 1, mail.remaining)
         lanes.place(lane, now)
     # A held relay is probed with a slot: where all mail lies in the journal, the probe must be fetched from there.
-    yield from loads(lanes, count if lanes.hold is not None else LOADS_MAX)
+    yield from loads(lanes, now, count if lanes.hold is not None else LOADS_MAX)
 
 
 def _ends_unsent(lanes: Lanes, lane: Lane, now: float) -> bool:
@@ -256,7 +256,7 @@ def _committed(lanes: Lanes, now: float) -> Iterator[Effect]:
         lane = lanes.lanes[mail.lane]
         lane.awaiting -= 1
         lanes.place(lane, now)
-    yield from loads(lanes)
+    yield from loads(lanes, now)
     yield from window(lanes)
 
 
@@ -267,5 +267,5 @@ def _tick(lanes: Lanes, now: float) -> Iterator[Effect]:
         relieve_window(lanes, now)
         relieve_base(lanes, now)
     yield from refresh(lanes, now)
-    yield from loads(lanes)
+    yield from loads(lanes, now)
     yield from window(lanes)

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postlane.core.journal_age import JournalAge
-from postlane.core.lane_mail import Load, Loaded, PauseFetching, Recovered, ResumeFetching, SlotsFree, Tick
+from postlane.core.lane_mail import (
+    Load,
+    Loaded,
+    PauseFetching,
+    Recovered,
+    RelayHolds,
+    RelayOpens,
+    ResumeFetching,
+    SlotsFree,
+    Tick,
+)
 from postlane.core.lane_relief import DEAD_RECORDS_MIN
 from postlane.core.status import Origin
 from postlane.core.trail import Put
@@ -108,6 +118,19 @@ def test_a_refresh_that_comes_too_late_changes_nothing() -> None:
     batch, _ = bench.commit()
     assert batch.puts == ()
     assert bench.lanes.memory_mails == 0
+
+
+def test_a_refreshed_mail_whose_turn_has_come_is_sent() -> None:
+    """Seen once, in the simulation: its lane stood in the queue for reading back, was taken out, and waited for ever."""
+    marks = ((NOW - 16 * DAY, 3),)
+    bench = Bench(parked((3, put(0, due=NOW + 15)), retry_end=4, marks=marks))
+    bench.play(RelayHolds(cause="quota", reason="r", relay="main", since=NOW, until=NOW + 60))
+    bench.now += 20
+    (refresh,) = [effect for effect in bench.play(Tick()) if isinstance(effect, Load)]
+    assert refresh.refresh
+    bench.play(Loaded(refresh.origin, arrival(0).content, refresh=True))
+    bench.play(RelayOpens())
+    assert bench.starts() == [0]
 
 
 def test_a_record_that_is_gone_is_not_written_again() -> None:
