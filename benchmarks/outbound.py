@@ -227,8 +227,13 @@ def main() -> int:
 
 def run(folder: Path, bootstrap: str, port: int, options: argparse.Namespace) -> dict[str, float]:
     """All measurements, each on topics of its own."""
+    say(
+        f"{options.mails} mails, then again with 10% of the tickets waiting, then {options.parked} parked: some minutes"
+    )
     plain = measure_rate(Bench(folder, bootstrap, port, "plain"), port, options.mails, 0.0)
+    say(f"{plain:,.0f} mails a second")
     mixed = measure_rate(Bench(folder, bootstrap, port, "mixed"), port, options.mails, 0.1)
+    say(f"{mixed:,.0f} mails a second with 10% of the tickets waiting")
     _, idle_mb = measure_recovery(Bench(folder, bootstrap, port, "idle"), 0)
     seconds, parked_mb = measure_recovery(Bench(folder, bootstrap, port, "parked"), options.parked)
     return {
@@ -240,6 +245,11 @@ def run(folder: Path, bootstrap: str, port: int, options: argparse.Namespace) ->
         "memory_mb_idle": idle_mb,
         "memory_mb_with_parked": parked_mb,
     }
+
+
+def say(words: str) -> None:
+    """Where the benchmark stands, on stderr."""
+    print(words, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -129,7 +129,9 @@ def _show(state: StackState, folder: Path, *, as_json: bool) -> None:
     print(
         f"\nThe test relay does as it is told; all orders: {relay_control.__file__}\n"
         f"""  curl -X PUT {state.relay.url}/quota -d '{{"mails": 0}}'   # its quota is used up\n"""
-        f"  curl -X POST {state.relay.url}/reset                    # all is well again\n"
+        f"""  curl -X PUT {state.relay.url}/recipients -d '{{"recipients": ["*@desk.test"]}}'   # others are refused for good\n"""
+        f"""  curl -X PUT {state.relay.url}/recipients -d '{{"recipients": ["*"]}}'             # everybody is served\n"""
+        f"  curl -X POST {state.relay.url}/reset                    # quota and faults are gone again\n"
         "Postlane's configuration for these servers, and the first two commands to try with it:\n"
         f"  export POSTLANE_CONFIG={shlex.quote(str(configuration))}\n"
         f"  {postlane} topics apply\n"

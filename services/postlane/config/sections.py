@@ -217,7 +217,7 @@ class OutboundSection(Section):
 
 
 class RelaySection(Section):
-    """An SMTP account; one section per account, its name is yours to choose."""
+    """An SMTP account; its name is yours to choose. This version sends through exactly one."""
 
     host: str = Field(description="the relay's host name", examples=["smtp.example.com"])
     port: Port = Field(587, description="587 with starttls, 465 with implicit, 25 inside a trusted network")

@@ -31,13 +31,16 @@ def relay_opens(lanes: Lanes, now: float) -> Iterator[Effect]:
 
 
 def ticket_held(lanes: Lanes, event: TicketHeld, now: float) -> Iterator[Effect]:
-    """Its mail waits in the journal, so that it is in nobody's way; what is in flight goes on."""
+    """Its mail waits in the journal, so that it is in nobody's way; what is in flight goes on.
+
+    Of mail whose bytes lie there already nothing is said anew: a status names its event, and only the bytes know it.
+    """
     lanes.held_tickets[event.key] = event.reason
     lane = lanes.lanes.get(event.key)
     if lane is not None and lane.mails:
         why = Why(CAUSE_TICKET_HELD, event.reason, MailState.HELD)
         head = lane.mails[0]
-        if head.journaled and head is not lane.busy:
+        if head.journaled and head.content is not None and head is not lane.busy:
             lanes.note(lane, head, now, why)
         lanes.park(lane, now, why)
     yield from ()

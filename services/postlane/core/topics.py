@@ -205,8 +205,10 @@ def _compare(wanted: WantedTopic, found: FoundTopic) -> list[Difference]:
     for key, value in sorted(wanted.config.items()):
         there = found.config.get(key, "")
         if not _SUFFICES.get(key, _same)(there, value):
-            # Longer ages, larger records and more replicas delete nothing; another cleanup may.
-            safe = key != "cleanup.policy"
+            # Longer ages, larger records and more replicas delete nothing; another cleanup may. More replicas in sync than there
+            # are would let nobody write.
+            too_many = key == "min.insync.replicas" and int(value) > found.replication_factor
+            safe = key != "cleanup.policy" and not too_many
             differences.append(WrongConfig(wanted.name, key, there, value, safe))
     return differences
 

@@ -99,8 +99,7 @@ def test_a_parked_mail_that_comes_due_while_its_ticket_is_held_is_not_read_back(
     bench.end(0, deferred(wait=100.0))
     bench.commit()
     bench.play(TicketHeld(b"t", "why"))
-    batch, _ = bench.commit()
-    assert states(batch) == [(0, HELD)]
+    assert bench.cut() is None  # a status would have to name its event, and that stands in the journal
     bench.now += 1000
     assert bench.starts() == []
     assert not any(isinstance(effect, Load) for effect in bench.play(TicketHeld(b"u", "why")))

@@ -188,3 +188,13 @@ def test_a_compacted_topic_that_deletes_is_left_to_a_person() -> None:
 def test_topics_of_others_are_not_looked_at() -> None:
     found = {WANTED.name: as_wanted(WANTED), "invoices": FoundTopic("invoices", 3, 1, {})}
     assert plan([WANTED], found) == []
+
+
+def test_more_replicas_in_sync_than_there_are_is_never_set() -> None:
+    """Nobody could write there any more."""
+    there = as_wanted(WANTED)
+    config = {**there.config, "min.insync.replicas": "1"}
+    single = FoundTopic(there.name, there.partitions, 1, config)
+    differences = plan([WANTED], {WANTED.name: single})
+    assert {type(difference) for difference in differences} == {TooFewReplicas, WrongConfig}
+    assert not any(can_apply(difference) for difference in differences)
