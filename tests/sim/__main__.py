@@ -1,48 +1,80 @@
 """`python -m sim --seeds N`: run the simulation, then every planted bug; the last line is JSON.
 
-`python -m sim --seed S` replays one schedule with its trace. Exit status 1 on a violation or a planted bug not caught.
+`python -m sim --seed S [--bug NAME]` replays one schedule with its trace. Exit status 1 on a violation or a planted bug not caught.
 """
 
 import argparse
 import json
 import sys
 from collections import Counter
+from dataclasses import dataclass
 
+from sim.hooks import Planted
+from sim.invariants import Violation
 from sim.planted import PLANTED
-from sim.sender import Planted
-from sim.world import Violation, World
+from sim.world import World
 
 STEPS = (60, 120, 300)
 PLANTED_SEEDS_MAX = 3000  # a planted bug must show within so many schedules
 
 
+@dataclass(frozen=True)
+class Caught:
+    """The first seed that catches a bug, and what it said."""
+
+    seed: int
+    violation: str
+
+
+def world_of(seed: int, planted: Planted) -> World:
+    """The schedule of a seed, before it is played."""
+    return World(seed, planted, STEPS[seed % len(STEPS)])
+
+
 def play(seed: int, planted: Planted) -> World:
-    """Run one schedule; which one depends on the seed alone."""
-    world = World(seed, planted, STEPS[seed % len(STEPS)], recreate=seed % 4 == 0)
+    """Run one schedule; which one depends on the seed alone. Raises Violation."""
+    world = world_of(seed, planted)
     world.run()
     return world
 
 
-def caught_at(planted: Planted) -> int | None:
-    """The first seed that catches the bug."""
+def catch(planted: Planted) -> Caught | None:
+    """Play until an invariant notices the bug."""
     for seed in range(PLANTED_SEEDS_MAX):
         try:
             play(seed, planted)
-        except Violation:
-            return seed
+        except Violation as violation:
+            return Caught(seed, str(violation))
     return None
 
 
-def replay(seed: int) -> int:
+def replay(seed: int, planted: Planted) -> int:
     """Print one schedule's trace."""
-    world = World(seed, Planted(), STEPS[seed % len(STEPS)], recreate=seed % 4 == 0)
+    world = world_of(seed, planted)
+    found = "no violation"
     try:
         world.run()
     except Violation as violation:
-        print("\n".join([*world.trace, f"seed {seed}: {violation}"]))
-        return 1
-    print("\n".join([*world.trace, f"seed {seed}: no violation"]))
-    return 0
+        found = str(violation)
+    except Exception as fault:
+        print("\n".join(world.trace))
+        fault.add_note(f"in the schedule of seed {seed}")
+        raise
+    print("\n".join([f"{world.traits}", *world.trace, f"seed {seed}: {found}"]))
+    return 0 if found == "no violation" else 1
+
+
+def run_seeds(seeds: int) -> tuple[list[int], Counter[str]]:
+    """Play the schedules of the seeds; those that failed, and what all the others did."""
+    failing: list[int] = []
+    stats: Counter[str] = Counter()
+    for seed in range(seeds):
+        try:
+            stats += play(seed, Planted()).stats
+        except Violation as violation:
+            failing.append(seed)
+            print(f"seed {seed}: {violation} (replay: python -m sim --seed {seed})")
+    return failing, stats
 
 
 def main() -> int:
@@ -50,30 +82,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=2000)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--bug", choices=[planted.__name__ for planted in PLANTED])
     options = parser.parse_args()
     if options.seed is not None:
-        return replay(options.seed)
-    violations: list[tuple[int, str]] = []
-    stats: Counter[str] = Counter()
-    for seed in range(options.seeds):
-        try:
-            stats += play(seed, Planted()).stats
-        except Violation as violation:
-            violations.append((seed, str(violation)))
-            print(f"seed {seed}: {violation} (replay: python -m sim --seed {seed})")
-    caught = {planted.__name__: caught_at(planted()) for planted in PLANTED}
-    for name, seed_caught in caught.items():
-        print(f"planted {name}: {'NOT CAUGHT' if seed_caught is None else f'caught at seed {seed_caught}'}")
+        bug = next((planted for planted in PLANTED if planted.__name__ == options.bug), Planted)
+        return replay(options.seed, bug())
+    failing, stats = run_seeds(options.seeds)
+    schedules = options.seeds
+    missed: list[str] = []
+    for planted in PLANTED:
+        caught = catch(planted())
+        schedules += PLANTED_SEEDS_MAX if caught is None else caught.seed + 1
+        if caught is None:
+            missed.append(planted.__name__)
+        told = "NOT CAUGHT" if caught is None else f"caught at seed {caught.seed}: {caught.violation}"
+        print(f"planted {planted.__name__}: {told}")
     summary = {
         "seeds": options.seeds,
-        "violations": len(violations),
-        "failing_seeds": [seed for seed, _ in violations[:20]],
+        "schedules": schedules,
+        "violations": len(failing),
+        "failing_seeds": failing[:20],
         **stats,
-        "planted": len(caught),
-        "caught": sum(seed is not None for seed in caught.values()),
+        "planted": len(PLANTED),
+        "caught": len(PLANTED) - len(missed),
+        "missed": missed,
     }
     print(json.dumps(summary))
-    return 0 if not violations and summary["caught"] == summary["planted"] else 1
+    return 1 if failing or missed else 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
-"""One owner of partition p in the simulation: takes over step by step, then drives the real lanes with random events."""
+"""One owner of partition p in the simulation: takes over, then drives the real lanes with random events."""
 
 import random
-from collections import Counter
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Protocol
 
-from postlane.core.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld
 from postlane.core.lane_mail import (
     Aborted,
     Arrival,
@@ -15,13 +12,11 @@ from postlane.core.lane_mail import (
     AttemptEnded,
     CommitBatch,
     Committed,
-    Content,
     CutDue,
     Effect,
     Event,
     Load,
     Loaded,
-    Recovered,
     RelayHolds,
     RelayOpens,
     SlotsFree,
@@ -31,329 +26,225 @@ from postlane.core.lane_mail import (
 )
 from postlane.core.lane_steps import step
 from postlane.core.lanes import Lanes, LanesPolicy
-from postlane.core.mail import Address
-from postlane.core.pointers import encode_pointers
-from postlane.core.recovery import Found, JournalFold, StatusFold, conclude, plan_recovery
-from postlane.core.request import MailRequested
-from postlane.core.retry import RetryPolicy
-from postlane.core.scribe import Scribe
-from postlane.core.status import Origin, SmtpReply
-from sim.broker import Broker, MainRecord
+from postlane.core.status import Origin
+from sim.broker import Broker, Command
+from sim.hooks import Planted
+from sim.limits import CONNECTIONS
+from sim.records import RECIPIENTS
+from sim.relay import Answered, answer
+from sim.takeover import TakeOver
+from sim.transaction import UNKNOWN_SHARE, Progress, Transaction
 
-CONNECTIONS = 3
-UNCOMMITTED_MAX = 4  # K, small so that the bound is often reached
-RECIPIENTS = ("a@example.org", "b@example.org")
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-EPOCH_SECONDS = EPOCH.timestamp()
-
-POLICY = LanesPolicy(
-    retry=RetryPolicy(
-        delays_seconds=(2.0, 30.0), jitter_share=0.5, age_max_seconds=1e9, memory_delay_seconds=5.0
-    ),
-    window_mails=8,
-    window_bytes=1_000_000,
-    uncommitted_max=UNCOMMITTED_MAX,
-    duplicate_window_seconds=1e9,
-    recommit_seconds=500.0,
-)
-OK = SmtpReply(phase="final", code=250, enhanced_code="2.0.0", text="queued")
-LATER = SmtpReply(phase="rcpt", code=451, enhanced_code="4.3.0", text="later")
-NEVER = SmtpReply(phase="rcpt", code=550, enhanced_code="5.1.1", text="unknown")
+# How often each move of a running sender is made, in percent; the order is that of Sender.act.
+MOVE_PERCENT = (20, 20, 20, 8, 4, 2, 4, 22)
+RELAY_OPENS_SHARE = 0.1
 
 
-class Relay(Protocol):
-    """What the simulation's world wants to know."""
+class Observer(Protocol):
+    """Who watches the senders (sim.witness)."""
 
-    def accepted(self, sender: "Sender", record: MainRecord, recipient: str) -> None: ...
+    def recovered(self, sender: "Sender") -> None: ...
 
-    def starting(self, sender: "Sender", record: MainRecord, origin: Origin) -> None: ...
+    def heard(self, sender: "Sender", position: int) -> None: ...
 
-    def died(self, sender: "Sender", record: MainRecord, recipients: tuple[str, ...]) -> None: ...
+    def starting(self, sender: "Sender", attempt: Attempt, now: float) -> None: ...
 
-    def committed(self, batch: WriteBatch) -> None: ...
+    def answered(self, sender: "Sender", attempt: Attempt, answered: Answered, now: float) -> None: ...
+
+    def cut(self, sender: "Sender", batch: WriteBatch) -> None: ...
+
+    def committed(self, sender: "Sender", work: Transaction) -> None: ...
 
 
-@dataclass
-class Transaction:
-    """A batch on its way through the phases of a Kafka transaction."""
+@dataclass(frozen=True)
+class Site:
+    """What all senders of a schedule share."""
 
-    number: int
-    batch: WriteBatch
-    phase: str = "append"
-    offsets: list[tuple[str, int]] = field(default_factory=list)
-    commit: CommitBatch | None = None
+    broker: Broker
+    observer: Observer
+    policy: LanesPolicy
+    planted: Planted
 
 
 class Sender:
-    """`lanes_type` is the real Lanes or one with a planted bug; `changes` plants bugs in recovery and pointers."""
+    """Lives until it is `dead`; as a zombie it works on for `life` steps without knowing that it is no longer the owner."""
 
-    def __init__(self, broker: Broker, relay: Relay, number: int, planted: "Planted") -> None:
-        self.broker, self.relay, self.number, self.planted = broker, relay, number, planted
-        self.lanes: Lanes | None = None
-        self.stage = "init"
-        self.reading: tuple[int, int] = (0, 0)
+    def __init__(self, site: Site, number: int, cautious_until: float) -> None:
+        self.site, self.broker = site, site.broker
+        self.number, self.cautious_until = number, cautious_until
+        self.taking_over = TakeOver(site.broker, site.policy, number, site.planted)
+        self.running: Lanes | None = None
         self.flying: dict[Origin, Attempt] = {}
         self.loads: list[Load] = []
         self.transaction: Transaction | None = None
+        self.control_position = 0
+        self.held = False
+        self.hears = True
+        self.leaving = False
         self.dead = False
         self.life = 0
-        self.held = False
-        self.topic_number = broker.topic_number
-        self.stats: Counter[str] = Counter()
 
-    # Taking over
-
-    def take_over_step(self, now: float) -> None:
-        """One step of recovery; other things happen between the steps."""
-        broker = self.broker
-        match self.stage:
-            case "init":
-                if broker.init_transactions(self.number):
-                    self.stage = "bounds"
-            case "bounds":
-                self.topic_number = broker.topic_number
-                commit = broker.commit
-                self.plan = plan_recovery(
-                    Found(
-                        commit=None if commit is None else (commit[0], encode_pointers(commit[1])),
-                        topic_id=broker.topic_id,
-                        main_low=0,
-                        main_end=len(broker.main),
-                        status_low=0,
-                        retry_low=0,
-                    )
-                )
-                self.reading = broker.status.end, broker.retry.end
-                self.stage = "read"
-            case "read":
-                status_end, retry_end = self.reading
-                if broker.status.stable_end >= status_end and broker.retry.stable_end >= retry_end:
-                    self._recover(now)
-                    self.stage = "running"
-
-    def _recover(self, now: float) -> None:
-        broker, (status_end, retry_end) = self.broker, self.reading
-        statuses = StatusFold(f"topic{self.topic_number}", 0.0)
-        for offset, keyed in broker.committed(broker.status, self.plan.status_from, status_end):
-            statuses.add(offset, keyed.status)
-        journal = JournalFold()
-        for offset, (key, entry, _content) in broker.committed(broker.retry, self.plan.retry_from, retry_end):
-            journal.add(offset, key, entry)
-        recovered = conclude(
-            self.plan, journal, statuses, (status_end, retry_end), f"topic{self.topic_number}"
-        )
-        recovered = self.planted.recovered(recovered)
-        scribe = Scribe(
-            topic="main", topic_id=f"topic{self.topic_number}", partition=0, instance=f"sender{self.number}"
-        )
-        self.lanes = self.planted.lanes_type(POLICY, scribe, recovered, now)
-
-    # Running
-
-    def act(self, rnd: random.Random, now: float, *, calm: bool) -> None:
-        """One random move; `calm` = no new trouble, so that everything can end."""
-        if self.stage != "running" or self.lanes is None:
-            self.take_over_step(now)
-            return
-        dice = rnd.random()
-        if dice < 0.22:
-            self._fetch(rnd, now)
-        elif dice < 0.42:
-            free = 0 if self.held else max(0, CONNECTIONS - len(self.flying))
-            self._step(SlotsFree(rnd.randint(0, free)), now)
-        elif dice < 0.62:
-            self._finish_one(rnd, now, calm=calm)
-        elif dice < 0.68:
-            self._load_one(rnd, now)
-        elif dice < 0.72:
-            self._step(Tick(), now)
-        elif dice < 0.74:
-            self._turn_relay(now, calm=calm)
-        elif self.transaction is not None:
-            self._advance_transaction(rnd, now, calm=calm)
-        else:
-            self._step(CutDue(), now)
-
-    def _step(self, event: Event, now: float) -> None:
-        assert self.lanes is not None
-        for effect in step(self.lanes, event, now):
-            self._execute(effect)
-
-    def _execute(self, effect: Effect) -> None:
-        match effect:
-            case Attempt():
-                self.relay.starting(self, record_of(effect.content), effect.origin)
-                self.flying[effect.origin] = effect
-            case Load():
-                self.loads.append(effect)
-            case WriteBatch():
-                self.transaction = Transaction(self.broker.begin(self.number), effect)
-            case _:
-                pass
-
-    def _fetch(self, rnd: random.Random, now: float) -> None:
-        assert self.lanes is not None
-        if self.lanes.paused or self.topic_number != self.broker.topic_number:
-            return
-        start = max(0, self.lanes.position - rnd.choice([0, 0, 2]))  # a restarted fetch may repeat records
-        stop = min(len(self.broker.main), start + rnd.randint(1, 4))
-        if stop <= self.lanes.position:
-            return
-        arrivals = tuple(
-            Arrival(
-                offset=offset,
-                key=b"t%d" % record.ticket,
-                content=content_of(record, f"topic{self.topic_number}"),
-            )
-            for offset, record in enumerate(self.broker.main[start:stop], start)
-        )
-        self._step(Arrived(arrivals, stop), now)
-
-    def _load_one(self, rnd: random.Random, now: float) -> None:
-        if self.loads:
-            load = self.loads.pop(rnd.randrange(len(self.loads)))
-            _, entry = self.broker.retry.entries[load.retry_offset]
-            self._step(Loaded(load.origin, entry[2], load.refresh), now)
-
-    def _finish_one(self, rnd: random.Random, now: float, *, calm: bool) -> None:
-        if not self.flying:
-            return
-        origin = rnd.choice(sorted(self.flying))
-        attempt = self.flying.pop(origin)
-        record = record_of(attempt.content)
-        todo = attempt.remaining or RECIPIENTS
-        judgement = self._judge(rnd, todo, calm=calm)
-        if isinstance(judgement, Attempted):
-            for recipient in judgement.delivered:
-                self.relay.accepted(self, record, recipient)
-            if judgement.failed:
-                self.relay.died(self, record, tuple(trouble.address for trouble in judgement.failed))
-        event = AttemptEnded(
-            origin=origin, judgement=judgement, relay="main", message_id="<m>", jitter=rnd.random()
-        )
-        self._step(event, now)
-
-    @staticmethod
-    def _judge(rnd: random.Random, todo: tuple[str, ...], *, calm: bool) -> Judgement:
-        if not calm and rnd.random() < 0.08:
-            return RelayHeld(cause="quota", reason="quota", reply=LATER, wait_seconds=5.0, auth=False)
-        ok, dead = (0.9, 0.02) if calm else (0.5, 0.15)
-        delivered, waiting, failed = [], [], []
-        for recipient in todo:
-            dice = rnd.random()
-            trouble = RecipientTrouble(
-                address=recipient, cause="c", answer=LATER, wait_seconds=rnd.choice([None, 0.0, 20.0])
-            )
-            if dice < ok:
-                delivered.append(recipient)
-            elif dice < ok + dead:
-                failed.append(RecipientTrouble(address=recipient, cause="c", answer=NEVER, wait_seconds=None))
-            else:
-                waiting.append(trouble)
-        return Attempted(
-            delivered=tuple(delivered),
-            waiting=tuple(waiting),
-            failed=tuple(failed),
-            accepted=OK if delivered else None,
-            unknown=False,
-        )
-
-    def _turn_relay(self, now: float, *, calm: bool) -> None:
-        if self.held:
-            self.held = False
-            self._step(RelayOpens(), now)
-        elif not calm:
-            self.held = True
-            self._step(RelayHolds(cause="quota", reason="quota", relay="main", since=now, until=now + 5), now)
-
-    # Committing, one phase at a time
-
-    def _advance_transaction(self, rnd: random.Random, now: float, *, calm: bool) -> None:
-        work, broker = self.transaction, self.broker
-        assert work is not None
-        if broker.fenced(work.number):
-            broker.decide(work.number, commit=False)
-            self.dead = True
-            return
-        if (work.phase != "end" and not calm and rnd.random() < 0.05) or rnd.random() < (0 if calm else 0.05):
-            broker.decide(work.number, commit=False)
-            self.transaction = None
-            self._step(Aborted(), now)
-            return
-        match work.phase:
-            case "append":
-                self._append(work, now)
-                work.phase = "offsets"
-            case "offsets":
-                assert work.commit is not None
-                broker.pending_offsets[work.number] = (
-                    self.topic_number,
-                    work.commit.base,
-                    work.commit.pointers,
-                )
-                work.phase = "end"
-            case "end":
-                broker.decide(work.number, commit=True)
-                self.relay.committed(work.batch)
-                self.transaction = None
-                self._step(Committed(), now)
-
-    def _append(self, work: Transaction, now: float) -> None:
-        broker, batch = self.broker, work.batch
-        statuses = tuple(broker.status.append(work.number, keyed) for keyed in batch.statuses)
-        puts = tuple(
-            broker.retry.append(work.number, (copy.key, copy.put, copy.content)) for copy in batch.puts
-        )
-        for key, done in batch.dones:
-            broker.retry.append(work.number, (key, done, None))
-        assert self.lanes is not None
-        (commit,) = step(self.lanes, Staged(statuses, puts), now)
-        assert isinstance(commit, CommitBatch)
-        work.commit = self.planted.commit(commit, broker)
+    @property
+    def lanes(self) -> Lanes:
+        """Once it has taken over."""
+        assert self.running is not None
+        return self.running
 
     @property
     def idle(self) -> bool:
         """Everything read, ended and committed."""
-        lanes = self.lanes
+        lanes = self.running
         return (
             lanes is not None
-            and lanes.position == len(self.broker.main)
             and not lanes.mails
-            and not lanes.committing.uncommitted
             and self.transaction is None
+            and not lanes.committing.uncommitted
+            and not any(self.broker.main[lanes.position :])
         )
 
+    def act(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        """One random move; `calm` = no new trouble, so that everything can end."""
+        if self.running is None:
+            self._take_over(rnd, now)
+            return
+        if self.held and rnd.random() < RELAY_OPENS_SHARE:
+            self._open_relay(now)
+        moves = (
+            self._fetch,
+            self._fill_slots,
+            self._finish_one,
+            self._load_some,
+            self._tick,
+            self._hold_relay,
+            self._hear,
+            self._commit,
+        )
+        (move,) = rnd.choices(moves, MOVE_PERCENT)
+        move(rnd, now, calm=calm)
+        settled = not self.lanes.committing.uncommitted and self.transaction is None
+        if self.leaving and not self.flying and settled:  # nothing of it is at risk
+            self.dead = True
 
-class Planted:
-    """No bug; subclasses in sim.planted plant one each."""
+    def _take_over(self, rnd: random.Random, now: float) -> None:
+        work = self.taking_over
+        work.step(rnd, now, self.cautious_until)
+        if work.stage == "control":
+            self.site.observer.recovered(self)
+        elif work.stage == "over":
+            self.running = work.lanes
+            self._obey(work.wishes, work.heard, now)
 
-    lanes_type: type[Lanes] = Lanes
+    def _step(self, event: Event, now: float) -> None:
+        for effect in step(self.lanes, event, now):
+            self._execute(effect, now)
 
-    def recovered(self, recovered: Recovered) -> Recovered:
-        """Change what a new owner believes."""
-        return recovered
+    def _execute(self, effect: Effect, now: float) -> None:
+        match effect:
+            case Attempt():
+                self.site.observer.starting(self, effect, now)
+                self.flying[effect.origin] = effect
+            case Load():
+                self.loads.append(effect)
+            case WriteBatch():
+                batch = self.site.planted.batch(effect, self.broker)
+                self.transaction = Transaction(self.broker.begin(self.number), self.number, batch)
+                self.site.observer.cut(self, batch)
+            case _:
+                pass  # that reading is paused, the lanes say themselves
 
-    def commit(self, commit: CommitBatch, broker: Broker) -> CommitBatch:
-        """Change what is committed."""
-        del broker
+    # Moves
+
+    def _fetch(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        del calm
+        lanes, main = self.lanes, self.broker.main
+        if lanes.paused or self.taking_over.topic_number != self.broker.topic_number:
+            return
+        back = rnd.choice([0, 0, 2])  # a restarted fetch may repeat records
+        start = max(self.broker.main_low, lanes.position - back)
+        stop = min(len(main), start + rnd.randint(1, 4))
+        arrivals = tuple(
+            Arrival(
+                offset=offset,
+                key=record.key,
+                content=record.content,
+                remaining=self.site.planted.remaining(record.remaining),
+                replay=record.replay,
+            )
+            for offset, record in enumerate(main[start:stop], start)
+            if record is not None
+        )
+        if arrivals:
+            self._step(Arrived(arrivals, arrivals[-1].offset + 1), now)
+        elif stop > lanes.position:  # markers alone: the next fetch begins behind them
+            self._step(Arrived((), stop), now)
+
+    def _fill_slots(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        del calm
+        free = 0 if self.held or self.leaving else max(0, CONNECTIONS - len(self.flying))
+        self._step(SlotsFree(rnd.randint(0, free)), now)
+
+    def _finish_one(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        if not self.flying:
+            return
+        origin = rnd.choice(list(self.flying))
+        attempt = self.flying.pop(origin)
+        answered = answer(rnd, attempt.remaining or RECIPIENTS, calm=calm)
+        self.site.observer.answered(self, attempt, answered, now)
+        event = AttemptEnded(
+            origin=origin, judgement=answered.judgement, relay="main", message_id="<m>", jitter=rnd.random()
+        )
+        self._step(event, now)
+
+    def _load_some(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        del calm
+        for _ in range(rnd.randint(0, len(self.loads))):
+            load = self.loads.pop(rnd.randrange(len(self.loads)))
+            _, (_, _, content), _ = self.broker.retry.entries[load.retry_offset]
+            self._step(Loaded(load.origin, content, load.refresh), now)
+
+    def _tick(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        del rnd, calm
+        self._step(Tick(), now)
+
+    def _hold_relay(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        del rnd
+        if not calm and not self.held:
+            self.held = True
+            self._step(RelayHolds(cause="quota", reason="quota", relay="main", since=now, until=now + 5), now)
+
+    def _open_relay(self, now: float) -> None:
+        self.held = False
+        self._step(RelayOpens(), now)
+
+    def _hear(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        del calm
+        if self.hears:
+            self._obey(self.broker.commands(self.control_position, rnd), len(self.broker.control), now)
+
+    def _obey(self, wishes: list[Command], position: int, now: float) -> None:
+        self.control_position = position
+        self.site.observer.heard(self, position)
+        for command in wishes:
+            self._step(command, now)
+
+    def _commit(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        del calm
+        work = self.transaction
+        if work is None:
+            self._step(CutDue(), now)
+            return
+        progress = work.advance(
+            self.broker, self.site.planted, rnd, lambda staged: self._stage(staged, now), now
+        )
+        if progress is Progress.DECIDED:
+            self.site.observer.committed(self, work)
+            progress = Progress.OPEN if rnd.random() < UNKNOWN_SHARE else Progress.COMMITTED
+        self.dead = progress is Progress.FENCED
+        if progress in {Progress.COMMITTED, Progress.ABORTED}:
+            self.transaction = None
+            self._step(Committed() if progress is Progress.COMMITTED else Aborted(), now)
+
+    def _stage(self, staged: Staged, now: float) -> CommitBatch:
+        (commit,) = step(self.lanes, staged, now)
+        assert isinstance(commit, CommitBatch)
         return commit
-
-
-def content_of(record: MainRecord, topic_id: str) -> Content:
-    """A real request for a simulated record."""
-    request = MailRequested(
-        event_id=f"{topic_id}-t{record.ticket}#{record.number}",
-        ticket_id=f"t{record.ticket}",
-        requested_at=EPOCH,
-        from_address=Address(address="desk@example.org"),
-        to=tuple(Address(address=address) for address in RECIPIENTS),
-        subject=f"{record.ticket}#{record.number}",
-    )
-    return Content(value=b"x", headers=(), request=request)
-
-
-def record_of(content: Content) -> MainRecord:
-    """The simulated record that a request stands for."""
-    assert content.request is not None
-    ticket, _, number = content.request.subject.partition("#")
-    return MainRecord(int(ticket), int(number))

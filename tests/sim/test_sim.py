@@ -2,9 +2,10 @@
 
 import pytest
 
-from sim.__main__ import caught_at, play
+from postlane.core import journal_age
+from sim.__main__ import catch, play
+from sim.hooks import Planted
 from sim.planted import PLANTED
-from sim.sender import Planted
 
 
 @pytest.mark.parametrize("block", range(4))
@@ -17,8 +18,14 @@ def test_no_schedule_breaks_an_invariant(block: int) -> None:
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.__name__)
 def test_every_planted_bug_is_caught(planted: type[Planted]) -> None:
-    assert caught_at(planted()) is not None, f"no schedule noticed: {planted.__doc__}"
+    assert catch(planted()) is not None, f"no schedule noticed: {planted.__doc__}"
 
 
 def test_a_seed_plays_the_same_schedule_again() -> None:
     assert play(7, Planted()).trace == play(7, Planted()).trace
+
+
+def test_the_core_has_its_own_limits_again_afterwards() -> None:
+    before = journal_age.MARK_SECONDS
+    play(7, Planted())
+    assert before == journal_age.MARK_SECONDS == 3600.0

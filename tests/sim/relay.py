@@ -1,0 +1,52 @@
+"""The relay of the simulation: it takes, defers, refuses, holds, or breaks the connection over a mail."""
+
+import random
+from dataclasses import dataclass
+
+from postlane.core.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld
+from postlane.core.status import SmtpReply
+
+OK = SmtpReply(phase="final", code=250, enhanced_code="2.0.0", text="queued")
+LATER = SmtpReply(phase="rcpt", code=451, enhanced_code="4.3.0", text="later")
+NEVER = SmtpReply(phase="rcpt", code=550, enhanced_code="5.1.1", text="unknown")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the sender believes, and who has the mail all the same."""
+
+    judgement: Judgement
+    accepted: tuple[str, ...] = ()
+    unsure: bool = False
+
+
+def answer(rnd: random.Random, todo: tuple[str, ...], *, calm: bool) -> Answered:
+    """Answer an attempt for the recipients in `todo`."""
+    if not calm and rnd.random() < 0.08:
+        held = RelayHeld(cause="quota", reason="quota", reply=LATER, wait_seconds=5.0, auth=False)
+        return Answered(held)
+    ok, dead = (0.9, 0.02) if calm else (0.5, 0.15)
+    delivered: list[str] = []
+    waiting: list[RecipientTrouble] = []
+    failed: list[RecipientTrouble] = []
+    for recipient in todo:
+        dice = rnd.random()
+        if dice < ok:
+            delivered.append(recipient)
+        elif dice < ok + dead:
+            failed.append(RecipientTrouble(recipient, "c", NEVER, None))
+        else:
+            waiting.append(RecipientTrouble(recipient, "c", LATER, rnd.choice([None, 0.0, 20.0])))
+    taken = tuple(delivered)
+    unsure = bool(taken) and rnd.random() < 0.05
+    if unsure:  # the connection broke after the final dot: those who were served seem to wait
+        waiting += [RecipientTrouble(recipient, "outcome_unknown", LATER, None) for recipient in taken]
+        delivered = []
+    judgement = Attempted(
+        delivered=tuple(delivered),
+        waiting=tuple(waiting),
+        failed=tuple(failed),
+        accepted=OK if delivered else None,
+        unknown=unsure,
+    )
+    return Answered(judgement, taken, unsure)
