@@ -3,10 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
-
-from postlane.core.lane_mail import MailDecided, TicketFreed, TicketHeld
-from postlane.core.status import Origin
 
 
 class Wish(StrEnum):
@@ -40,21 +36,3 @@ def command_key(command: Command) -> bytes:
     if command.wish in {Wish.RETRY_MAIL, Wish.SKIP_MAIL}:
         return f"mail:{command.topic_id}/{command.partition}/{command.offset}".encode()
     return f"ticket:{command.ticket_id}".encode()
-
-
-def lanes_event(command: Command) -> TicketHeld | TicketFreed | MailDecided | None:
-    """What the lanes of its partition have to hear; None for a command that says nothing to them."""
-    match command.wish:
-        case Wish.HOLD_TICKET:
-            return TicketHeld(command.ticket_id.encode(), command.reason or "held by an operator")
-        case Wish.RELEASE_TICKET:
-            return TicketFreed(command.ticket_id.encode())
-        case Wish.RETRY_MAIL | Wish.SKIP_MAIL:
-            if command.topic_id is None or command.offset is None:
-                return None
-            origin = Origin(command.topic_id, command.offset)
-            return MailDecided(origin, command.held, skip=command.wish is Wish.SKIP_MAIL)
-        case Wish.OTHER:
-            return None
-        case _:
-            assert_never(command.wish)

@@ -72,3 +72,8 @@ class LaneQueue:
         """Take out the lanes whose guard the main position has passed."""
         while self._guarded and self._guarded[0][0] < position:
             yield heapq.heappop(self._guarded)[2]
+
+    @property
+    def guarded(self) -> bool:
+        """Whether some lane waits for the main position to pass its head."""
+        return bool(self._guarded)

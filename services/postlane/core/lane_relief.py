@@ -55,7 +55,8 @@ def window(lanes: Lanes) -> Iterator[Effect]:
     """Stop reading when the window is full, and go on when there is room."""
     policy = lanes.policy
     fill = max(lanes.memory_mails / policy.window_mails, lanes.memory_bytes / policy.window_bytes)
-    index = len(lanes.mails) / policy.index_mails
+    # What waits for the position to pass it (rule 3) would wait for ever, were nothing read any more.
+    index = 0.0 if lanes.queue.guarded else len(lanes.mails) / policy.index_mails
     if not lanes.paused and (fill >= 1 or index >= 1):
         lanes.paused = True
         yield PauseFetching(index_full=index >= 1)

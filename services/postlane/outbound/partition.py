@@ -9,7 +9,6 @@ from typing import assert_never
 
 import structlog
 
-from postlane.core.command import lanes_event
 from postlane.core.lane_mail import (
     Arrived,
     Attempt,
@@ -24,6 +23,7 @@ from postlane.core.lane_mail import (
 from postlane.core.lane_steps import step
 from postlane.core.lanes import Lanes
 from postlane.core.status import Origin
+from postlane.core.wishes import lanes_event
 from postlane.outbound.committer import Committer, CommitterParts
 from postlane.outbound.control import ControlReader, Wishes
 from postlane.outbound.intake import Intake

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from postlane.core.command import Command, Wish, command_key, lanes_event
+from postlane.core.command import Command, Wish, command_key
 from postlane.core.lane_mail import MailDecided, TicketFreed, TicketHeld
 from postlane.core.status import Origin
+from postlane.core.wishes import lanes_event
 
 
 def command(wish: Wish, **changes: object) -> Command:

@@ -155,6 +155,17 @@ def test_a_full_index_stops_reading_until_something_leaves() -> None:
     assert effects == [ResumeFetching(3)]
 
 
+def test_a_full_index_does_not_stop_what_waits_for_the_position() -> None:
+    """Seen once, in the simulation: nothing was read because so much was parked, and what was parked waited for reading."""
+    waiting = [(n, put(100 + n, due=NOW - 1)) for n in range(5)]
+    bench = Bench(parked(*waiting, retry_end=5), policy=replace(POLICY, index_mails=3))
+    assert bench.play(Tick()) == []
+    asked = bench.arrive(*(arrival(100 + n, f"t{100 + n}") for n in range(5)))
+    assert PauseFetching(index_full=True) in asked
+    loads = [effect for effect in bench.play(SlotsFree(1)) if isinstance(effect, Load)]
+    assert [load.origin.offset for load in loads] == [100, 101, 102, 103, 104]
+
+
 @given(st.lists(st.floats(0, 1e6), max_size=60), st.floats(0, 1.1e6))
 def test_a_journal_is_never_taken_for_older_than_it_is(times: list[float], horizon: float) -> None:
     age, written = JournalAge(), [(at, offset) for offset, at in enumerate(sorted(times))]
