@@ -26,11 +26,11 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.topics import TopicAdmin, load_topics
 from postlane.config.settings import Settings, load_settings
-from postlane.core.mail import Address
+from postlane.core.events.mail import Address
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import Origin
+from postlane.core.events.trail import Put, encode
 from postlane.core.partitioner import partition_of
-from postlane.core.request import MailRequested
-from postlane.core.status import Origin
-from postlane.core.trail import Put, encode
 from postlane.ports import TopicPartition
 
 PARTITIONS = 4

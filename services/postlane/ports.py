@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from postlane.core.folder import FolderState, ListedMail
-from postlane.core.mail import BlobRef
-from postlane.core.trail import Headers
-from postlane.core.transcript import Envelope, Transcript
+from postlane.core.events.mail import BlobRef
+from postlane.core.events.trail import Headers
+from postlane.core.polling.folder import FolderState, ListedMail
+from postlane.core.smtp.transcript import Envelope, Transcript
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from chaos.site import PARTITIONS, Site
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.recovery import JournalFold
-from postlane.core.request import MailRequested
-from postlane.core.status import MailState, MailStatus
-from postlane.core.trail import Dead, Done, Put, Resolved, decode, decode_replay
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState, MailStatus
+from postlane.core.events.trail import Dead, Done, Put, Resolved, decode, decode_replay
+from postlane.core.sending.recovery import JournalFold
 from postlane.ports import LogRecord, LogUnavailable, TopicPartition
 
 READ_SECONDS_MAX = 60.0

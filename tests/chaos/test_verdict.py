@@ -18,7 +18,7 @@ from chaos.workload import (
     mail_id_of_sender,
     plan_workload,
 )
-from postlane.core.status import MailState
+from postlane.core.events.status import MailState
 
 ALICE, BOB, GHOST = "r0.ok@customer.test", "r1.ok@customer.test", "r0.late@customer.test"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from chaos.acceptances import Acceptance
 from chaos.audit import Findings
 from chaos.workload import PlannedMail
-from postlane.core.status import MailState
+from postlane.core.events.status import MailState
 
 ENDS = frozenset({MailState.SENT, MailState.FAILED, MailState.EXPIRED})
 Delivery = tuple[str, str]  # mail id and recipient

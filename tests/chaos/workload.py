@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from postlane.core.mail import Address
-from postlane.core.request import MailRequested
+from postlane.core.events.mail import Address
+from postlane.core.events.request import MailRequested
 
 MAILS_PER_TICKET = (
     12  # on average: enough to overtake each other, and enough tickets to stand in each other's way

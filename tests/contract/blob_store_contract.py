@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from postlane.core.mail import BlobRef
+from postlane.core.events.mail import BlobRef
 from postlane.ports import BlobMissing, BlobStore
 
 

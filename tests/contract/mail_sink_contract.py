@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from fakes.relay_script import RelayScript, TakenMail
-from postlane.core.smtp_reply import read_reply
-from postlane.core.transcript import Envelope, Lost, Phase
+from postlane.core.smtp.smtp_reply import read_reply
+from postlane.core.smtp.transcript import Envelope, Lost, Phase
 from postlane.ports import MailSink
 
 A, B, C = "a@x.example", "b@x.example", "c@x.example"

@@ -8,7 +8,7 @@ import pytest
 
 from contract.blob_store_contract import BlobStoreContract, parts_of
 from postlane.adapters.blob_directory import TEMPORARY, BlobDirectory
-from postlane.core.mail import BlobRef
+from postlane.core.events.mail import BlobRef
 from postlane.ports import BlobStoreError
 
 

@@ -10,7 +10,7 @@ import pytest
 from contract.mail_source_contract import MailSourceContract, mail
 from localstack.greenmail import Mailbox, MailServer
 from postlane.adapters.imap_source import ImapAccount, ImapSource
-from postlane.core.folder import FolderState
+from postlane.core.polling.folder import FolderState
 from postlane.ports import MailSource, MailSourceError
 
 COMMAND_SECONDS = 20.0

@@ -10,8 +10,8 @@ from dialogs.scripted_smtp import ScriptedSmtp, read_dialog
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.config.sections import RelaySection
-from postlane.core.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld, describe, judge
-from postlane.core.transcript import Envelope
+from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld, describe, judge
+from postlane.core.smtp.transcript import Envelope
 
 FOLDER = Path(__file__).parent
 DIALOGS = sorted(FOLDER.glob("*.txt"))

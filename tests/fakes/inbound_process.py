@@ -14,8 +14,8 @@ from postlane.adapters.metrics import Metrics
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
 from postlane.config.settings import Settings
+from postlane.core.events.received import MailboxCursor, MailReceived
 from postlane.core.metrics import INBOUND_METRICS
-from postlane.core.received import MailboxCursor, MailReceived
 from postlane.inbound.loop import poll_until_stopped
 from postlane.inbound.topics import InboundTopics
 from postlane.inbound.wiring import Connect, Parts, class_rules

@@ -8,11 +8,11 @@ from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value, getaddresses
 
-from postlane.core.mail import Address, Disposition
-from postlane.core.mime_build import BuildPolicy, BuiltMail, build_mail
-from postlane.core.request import MailRequested, RequestedAttachment
-from postlane.core.request_rules import check_request
+from postlane.core.events.mail import Address, Disposition
+from postlane.core.events.request import MailRequested, RequestedAttachment
+from postlane.core.events.request_rules import check_request
 from postlane.core.ticket_marks import SigningKeys
+from postlane.core.writing.mime_build import BuildPolicy, BuiltMail, build_mail
 
 KEYS = SigningKeys("k1", {"k1": b"a secret of some length"}, "desk.example")
 POLICY = BuildPolicy(keys=KEYS)

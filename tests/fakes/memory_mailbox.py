@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from postlane.core.folder import FolderState, ListedMail
+from postlane.core.polling.folder import FolderState, ListedMail
 from postlane.ports import MailSourceError
 
 

@@ -3,9 +3,9 @@
 import asyncio
 
 from fakes.relay_script import RelayScript, TakenMail
-from postlane.core.smtp_reply import read_reply
-from postlane.core.status import SmtpReply
-from postlane.core.transcript import Answer, Envelope, Lost, Phase, Transcript
+from postlane.core.events.status import SmtpReply
+from postlane.core.smtp.smtp_reply import read_reply
+from postlane.core.smtp.transcript import Answer, Envelope, Lost, Phase, Transcript
 
 _BEFORE_RECIPIENTS = (Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH, Phase.MAIL)
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from postlane.core.transcript import Phase
+from postlane.core.smtp.transcript import Phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 
 from fakes.relay_script import RelayScript, TakenMail
-from postlane.core.transcript import Phase
+from postlane.core.smtp.transcript import Phase
 
 
 class _Cut(Exception):

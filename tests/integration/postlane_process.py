@@ -21,9 +21,9 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.topics import TopicAdmin, load_topics
 from postlane.config.settings import Settings, load_settings
-from postlane.core.mail import Address
-from postlane.core.request import MailRequested
-from postlane.core.status import MailStatus
+from postlane.core.events.mail import Address
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailStatus
 from postlane.ports import LogRecord, TopicPartition
 
 T = TypeVar("T")

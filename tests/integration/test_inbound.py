@@ -31,8 +31,8 @@ from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.topics import TopicAdmin, load_topics
 from postlane.config.sections import MailboxSection
 from postlane.config.settings import Settings
-from postlane.core.folder import ListedMail
-from postlane.core.received import MailReceived
+from postlane.core.events.received import MailReceived
+from postlane.core.polling.folder import ListedMail
 from postlane.inbound.wiring import imap_connect
 from postlane.ports import MailSource
 

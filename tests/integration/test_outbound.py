@@ -31,8 +31,8 @@ from localstack import kafka
 from localstack.relay_client import RelayControl
 from localstack.relay_journal import AcceptedMail
 from localstack.relay_policy import Act, Fault, Phase, Quota
-from postlane.core.status import MailStatus
-from postlane.core.trail import Dead, decode
+from postlane.core.events.status import MailStatus
+from postlane.core.events.trail import Dead, decode
 
 Install = Callable[..., Installation]
 

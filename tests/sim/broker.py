@@ -4,9 +4,9 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from postlane.core.lane_mail import DeadCopy, MailDecided, TicketFreed, TicketHeld
-from postlane.core.pointers import Pointers, encode_pointers
-from postlane.core.status import Origin
+from postlane.core.events.status import Origin
+from postlane.core.sending.lane_mail import DeadCopy, MailDecided, TicketFreed, TicketHeld
+from postlane.core.sending.pointers import Pointers, encode_pointers
 from sim.records import MainRecord
 
 Command = TicketHeld | TicketFreed | MailDecided

@@ -1,8 +1,8 @@
 """Where bugs can be planted: what the simulation does around the real core, as it ought to be done."""
 
-from postlane.core.lane_mail import CommitBatch, Recovered, WriteBatch
-from postlane.core.lanes import Lanes
-from postlane.core.status import MailStatus
+from postlane.core.events.status import MailStatus
+from postlane.core.sending.lane_mail import CommitBatch, Recovered, WriteBatch
+from postlane.core.sending.lanes import Lanes
 from sim.broker import Broker, Command
 
 

@@ -15,9 +15,9 @@ DuplicatesBounded            at each start at most connections + K mails of the 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from postlane.core.lane_mail import MailDecided, TicketFreed, TicketHeld
-from postlane.core.lanes import UNCOMMITTED_SECONDS_MAX
-from postlane.core.status import Origin
+from postlane.core.events.status import Origin
+from postlane.core.sending.lane_mail import MailDecided, TicketFreed, TicketHeld
+from postlane.core.sending.lanes import UNCOMMITTED_SECONDS_MAX
 from sim.broker import Command
 from sim.limits import CONNECTIONS, UNCOMMITTED_MAX
 from sim.records import MainRecord

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from postlane.core import journal_age, lane_loading, lane_relief, lane_steps
-from postlane.core.lanes import LanesPolicy
-from postlane.core.retry import RetryPolicy
+from postlane.core.sending import journal_age, lane_loading, lane_relief, lane_steps
+from postlane.core.sending.lanes import LanesPolicy
+from postlane.core.sending.retry import RetryPolicy
 
 CONNECTIONS = 3
 UNCOMMITTED_MAX = 4  # K, small so that the bound is often reached

@@ -3,8 +3,8 @@
 import random
 from collections import Counter
 
-from postlane.core.lane_mail import MailDecided, TicketFreed, TicketHeld
-from postlane.core.status import Origin
+from postlane.core.events.status import Origin
+from postlane.core.sending.lane_mail import MailDecided, TicketFreed, TicketHeld
 from sim.broker import Broker, DeadLetter
 from sim.records import replayed
 from sim.witness import Witness

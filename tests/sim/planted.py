@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from postlane.core.lane_mail import CommitBatch, PutCopy, Recovered, WriteBatch
-from postlane.core.status import MailStatus
-from postlane.core.trail import Put
+from postlane.core.events.status import MailStatus
+from postlane.core.events.trail import Put
+from postlane.core.sending.lane_mail import CommitBatch, PutCopy, Recovered, WriteBatch
 from sim.broker import Broker, Command
 from sim.hooks import Planted
 from sim.planted_lanes import (

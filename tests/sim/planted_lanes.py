@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from postlane.core.committing import Outcome
-from postlane.core.lane_mail import LaneMail, MailDecided
-from postlane.core.lane_queue import Lane
-from postlane.core.lanes import Lanes
-from postlane.core.status import MailState, Origin
+from postlane.core.events.status import MailState, Origin
+from postlane.core.sending.committing import Outcome
+from postlane.core.sending.lane_mail import LaneMail, MailDecided
+from postlane.core.sending.lane_queue import Lane
+from postlane.core.sending.lanes import Lanes
 
 
 class NoLaneBlockLanes(Lanes):

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from postlane.core.lane_mail import Content, Stillborn
-from postlane.core.mail import Address
-from postlane.core.request import MailRequested
-from postlane.core.status import MailState
+from postlane.core.events.mail import Address
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState
+from postlane.core.sending.lane_mail import Content, Stillborn
 
 RECIPIENTS = ("a@example.org", "b@example.org")
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

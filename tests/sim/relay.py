@@ -3,8 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from postlane.core.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld
-from postlane.core.status import SmtpReply
+from postlane.core.events.status import SmtpReply
+from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld
 
 OK = SmtpReply(phase="final", code=250, enhanced_code="2.0.0", text="queued")
 LATER = SmtpReply(phase="rcpt", code=451, enhanced_code="4.3.0", text="later")

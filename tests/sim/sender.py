@@ -4,7 +4,8 @@ import random
 from dataclasses import dataclass
 from typing import Protocol
 
-from postlane.core.lane_mail import (
+from postlane.core.events.status import Origin
+from postlane.core.sending.lane_mail import (
     Aborted,
     Arrival,
     Arrived,
@@ -24,9 +25,8 @@ from postlane.core.lane_mail import (
     Tick,
     WriteBatch,
 )
-from postlane.core.lane_steps import step
-from postlane.core.lanes import Lanes, LanesPolicy
-from postlane.core.status import Origin
+from postlane.core.sending.lane_steps import step
+from postlane.core.sending.lanes import Lanes, LanesPolicy
 from sim.broker import Broker, Command
 from sim.hooks import Planted
 from sim.limits import CONNECTIONS

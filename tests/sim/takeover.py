@@ -2,9 +2,9 @@
 
 import random
 
-from postlane.core.lanes import Lanes, LanesPolicy
-from postlane.core.recovery import Found, JournalFold, StatusFold, conclude, plan_recovery
-from postlane.core.scribe import Scribe
+from postlane.core.sending.lanes import Lanes, LanesPolicy
+from postlane.core.sending.recovery import Found, JournalFold, StatusFold, conclude, plan_recovery
+from postlane.core.sending.scribe import Scribe
 from sim.broker import Broker, Command
 from sim.hooks import Planted
 

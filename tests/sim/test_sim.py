@@ -2,7 +2,7 @@
 
 import pytest
 
-from postlane.core import journal_age
+from postlane.core.sending import journal_age
 from sim.__main__ import catch, play
 from sim.hooks import Planted
 from sim.planted import PLANTED

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from postlane.core.lane_mail import CommitBatch, Staged, WriteBatch
+from postlane.core.sending.lane_mail import CommitBatch, Staged, WriteBatch
 from sim.broker import Broker
 from sim.hooks import Planted
 

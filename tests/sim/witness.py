@@ -2,9 +2,9 @@
 
 from collections import Counter, defaultdict
 
-from postlane.core.lane_holds import CAUSE_TICKET_HELD
-from postlane.core.lane_mail import Attempt, WriteBatch
-from postlane.core.status import MailState, Origin, RecipientState
+from postlane.core.events.status import MailState, Origin, RecipientState
+from postlane.core.sending.lane_holds import CAUSE_TICKET_HELD
+from postlane.core.sending.lane_mail import Attempt, WriteBatch
 from sim.broker import Broker, DeadLetter
 from sim.deliveries import Deliveries
 from sim.invariants import (

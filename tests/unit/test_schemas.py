@@ -17,9 +17,9 @@ from postlane.adapters.schema_files import (
     load_schema_files,
     schema_directory,
 )
-from postlane.core.command import Command, Wish
-from postlane.core.mail import Address, BlobRef, Disposition, Header
-from postlane.core.received import (
+from postlane.core.events.command import Command, Wish
+from postlane.core.events.mail import Address, BlobRef, Disposition, Header
+from postlane.core.events.received import (
     Classification,
     Label,
     MailboxCursor,
@@ -30,8 +30,8 @@ from postlane.core.received import (
     ReceivedAttachment,
     Verdicts,
 )
-from postlane.core.request import AutoSubmitted, MailRequested, RequestedAttachment
-from postlane.core.status import MailState, MailStatus, RecipientOutcome, RecipientState, SmtpReply
+from postlane.core.events.request import AutoSubmitted, MailRequested, RequestedAttachment
+from postlane.core.events.status import MailState, MailStatus, RecipientOutcome, RecipientState, SmtpReply
 
 EVENTS: tuple[type[Event], ...] = (MailRequested, MailStatus, MailReceived, MailboxCursor, Command)
 RECORDS = {

@@ -19,10 +19,10 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 from postlane.adapters.schema_files import SchemaFile, load_schema_files
 from postlane.adapters.schema_registry import SchemaRegistry, SchemaUnknown
-from postlane.core.command import Command
-from postlane.core.received import MailboxCursor, MailReceived
-from postlane.core.request import MailRequested
-from postlane.core.status import MailStatus
+from postlane.core.events.command import Command
+from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailStatus
 
 Event = MailRequested | MailStatus | MailReceived | MailboxCursor | Command
 E = TypeVar("E", bound=Event)

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from postlane.core.mail import BlobRef
+from postlane.core.events.mail import BlobRef
 from postlane.ports import BlobMissing, BlobStoreError
 
 TEMPORARY = ".incoming"  # left-overs of killed processes gather here and nowhere else

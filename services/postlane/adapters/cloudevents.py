@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from postlane.adapters.avro_codec import Event, record_name
-from postlane.core.command import Command
-from postlane.core.received import MailboxCursor, MailReceived
-from postlane.core.request import MailRequested
-from postlane.core.status import MailStatus
-from postlane.core.trail import Headers
+from postlane.core.events.command import Command
+from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailStatus
+from postlane.core.events.trail import Headers
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/avro"

@@ -13,7 +13,7 @@ from postlane.adapters.imap_lines import (
     uid_set,
 )
 from postlane.adapters.imap_session import ImapAccount, ImapSession
-from postlane.core.folder import FolderState, ListedMail
+from postlane.core.polling.folder import FolderState, ListedMail
 
 __all__ = ["ImapAccount", "ImapSource"]  # the session is this adapter's own affair
 

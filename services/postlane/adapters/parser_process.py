@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import structlog
 
 from postlane.adapters.parser_worker import LENGTH, READY, Stumbled, WorkerSettings
-from postlane.core.mail_class import ClassRules
-from postlane.core.mail_reading import Depth, ReadRequest, unreadable
-from postlane.core.parsed_mail import MailReading
-from postlane.core.received import ParseStatus
+from postlane.core.events.received import ParseStatus
+from postlane.core.reading.mail_class import ClassRules
+from postlane.core.reading.mail_reading import Depth, ReadRequest, unreadable
+from postlane.core.reading.parsed_mail import MailReading
 
 START = "from postlane.adapters.parser_worker import main; main()"
 START_SECONDS = 30.0  # a busy machine may need that long to import the parser

@@ -14,8 +14,8 @@ import sys
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from postlane.core.mail_class import ClassRules
-from postlane.core.mail_reading import ReadRequest, read_mail
+from postlane.core.reading.mail_class import ClassRules
+from postlane.core.reading.mail_reading import ReadRequest, read_mail
 
 LENGTH = struct.Struct(">I")
 READY = "ready"  # the answer to the rules: everything is imported, from now on the time limits hold

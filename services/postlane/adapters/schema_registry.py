@@ -54,7 +54,8 @@ class ConfluentRegistry:
             from confluent_kafka.schema_registry import Schema, SchemaRegistryClient  # noqa: PLC0415
         except ImportError:
             raise SchemaRefused(
-                "kafka.schema_registry_url is set, but the registry's client is not installed: pip install 'postlane[registry]'"
+                "kafka.schema_registry_url is set, but the registry's client is not installed: "
+                "pip install '.[registry]' in your clone of Postlane"
             ) from None
 
         self._schema_type = Schema

@@ -23,10 +23,10 @@ from aiosmtplib import (
 from aiosmtplib.protocol import SMTPProtocol
 
 from postlane.config.sections import RelaySection, Tls
-from postlane.core.smtp_reply import one_line, read_reply
-from postlane.core.smtp_terms import Login, choose_login
-from postlane.core.status import SmtpReply
-from postlane.core.transcript import Answer, Lost, Phase
+from postlane.core.events.status import SmtpReply
+from postlane.core.smtp.smtp_reply import one_line, read_reply
+from postlane.core.smtp.smtp_terms import Login, choose_login
+from postlane.core.smtp.transcript import Answer, Lost, Phase
 
 ERROR_TEXT_MAX = 300  # characters of a network error or of a senseless reply that are kept
 GOODBYE_SECONDS = 1.0  # for the answer to QUIT, which nobody needs

@@ -12,9 +12,9 @@ from aiosmtplib.protocol import SMTPProtocol
 
 from postlane.adapters.smtp_link import FAULTS, SmtpLink, Stopped
 from postlane.config.sections import RelaySection
-from postlane.core.smtp_terms import FINAL_DOT, as_data, foreseen_refusal, mail_parameters
-from postlane.core.status import SmtpReply
-from postlane.core.transcript import Answer, Envelope, Lost, Phase, Transcript
+from postlane.core.events.status import SmtpReply
+from postlane.core.smtp.smtp_terms import FINAL_DOT, as_data, foreseen_refusal, mail_parameters
+from postlane.core.smtp.transcript import Answer, Envelope, Lost, Phase, Transcript
 
 UPLOAD_BYTES = 65536  # larger content may not fit the socket's buffer at once, so its progress is watched
 UPLOAD_LOOK_SECONDS = 0.05

@@ -14,7 +14,7 @@ from postlane.adapters.smtp_link import GOODBYE_SECONDS
 from postlane.adapters.smtp_session import CLOSING, SmtpSession
 from postlane.config.sections import RelaySection, Tls
 from postlane.config.settings import ConfigError
-from postlane.core.transcript import Answer, Envelope, Lost, Phase, Transcript
+from postlane.core.smtp.transcript import Answer, Envelope, Lost, Phase, Transcript
 
 _SHUTTING_DOWN = Lost(Phase.CONNECT, "Postlane is shutting down")
 

@@ -8,8 +8,8 @@ from postlane.client.building import request
 from postlane.client.consumer import Consumed, MailConsumer, StatusConsumer, Unreadable
 from postlane.client.producer import MailProducer, NotDelivered, Receipt, RequestRefused
 from postlane.config.sections import KafkaSection
-from postlane.core.mail import Address, BlobRef, Disposition, Header
-from postlane.core.received import (
+from postlane.core.events.mail import Address, BlobRef, Disposition, Header
+from postlane.core.events.received import (
     Classification,
     Label,
     MailReceived,
@@ -19,8 +19,8 @@ from postlane.core.received import (
     ReceivedAttachment,
     Verdicts,
 )
-from postlane.core.request import AutoSubmitted, MailRequested, RequestedAttachment
-from postlane.core.status import MailState, MailStatus, RecipientOutcome, RecipientState, SmtpReply
+from postlane.core.events.request import AutoSubmitted, MailRequested, RequestedAttachment
+from postlane.core.events.status import MailState, MailStatus, RecipientOutcome, RecipientState, SmtpReply
 from postlane.ports import LogUnavailable
 
 __all__ = [

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from postlane.core.mail import Address, Header
-from postlane.core.request import AutoSubmitted, MailRequested, RequestedAttachment
+from postlane.core.events.mail import Address, Header
+from postlane.core.events.request import AutoSubmitted, MailRequested, RequestedAttachment
 
 Mailbox = Address | str
 

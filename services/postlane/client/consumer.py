@@ -11,8 +11,8 @@ from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.adapters.kafka_clients import consumer_config, describe, error_of
 from postlane.adapters.schema_registry import ConfluentRegistry, RegistryUnavailable
 from postlane.config.sections import KafkaSection
-from postlane.core.received import MailReceived
-from postlane.core.status import MailStatus
+from postlane.core.events.received import MailReceived
+from postlane.core.events.status import MailStatus
 from postlane.ports import LogUnavailable
 
 E = TypeVar("E", bound=MailReceived | MailStatus)

@@ -14,8 +14,8 @@ from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.adapters.kafka_clients import describe, error_of, is_refusal, producer_config
 from postlane.adapters.schema_registry import ConfluentRegistry
 from postlane.config.sections import KafkaSection
-from postlane.core.request import MailRequested
-from postlane.core.request_rules import check_request
+from postlane.core.events.request import MailRequested
+from postlane.core.events.request_rules import check_request
 
 TOPIC = "mail.outbound"
 TIMEOUT_SECONDS = 30.0

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from postlane.config.secrets import Secret, looks_secret
 from postlane.config.section import Section
-from postlane.core.retry import parse_schedule
+from postlane.core.sending.retry import parse_schedule
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

@@ -4,7 +4,7 @@ Most come from the reply rules, which are data; the others are decided in code a
 token that nobody ever writes. A test compares this list with the code.
 """
 
-from postlane.core.attempt import (
+from postlane.core.smtp.attempt import (
     CAUSE_AUTH,
     CAUSE_CONNECTION,
     CAUSE_CONNECTION_LOST,
@@ -12,7 +12,7 @@ from postlane.core.attempt import (
     CAUSE_TLS,
     CAUSE_TOO_MANY_RECIPIENTS,
 )
-from postlane.core.smtp_reply import Classifier, Scope
+from postlane.core.smtp.smtp_reply import Classifier, Scope
 
 # The request itself cannot be sent.
 _OF_REQUESTS = frozenset(

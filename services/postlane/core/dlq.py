@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 
-from postlane.core.trail import (
+from postlane.core.events.trail import (
     BadTrail,
     Dead,
     Headers,

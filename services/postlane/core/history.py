@@ -10,9 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from postlane.core.dlq import DeadMail, Place
+from postlane.core.events.status import MailState, MailStatus, Origin, RecipientOutcome, RecipientState
+from postlane.core.events.trail import Dead, ReplayOf, Resolution
 from postlane.core.instants import moment
-from postlane.core.status import MailState, MailStatus, Origin, RecipientOutcome, RecipientState
-from postlane.core.trail import Dead, ReplayOf, Resolution
 
 
 class Where(StrEnum):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.received import MailboxCursor, MailReceived
+from postlane.core.events.received import MailboxCursor, MailReceived
 from postlane.inbound.topics import InboundTopics
 from postlane.ports import EventLog, TopicPartition
 

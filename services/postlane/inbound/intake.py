@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from postlane.adapters.avro_codec import Codec, Unencodable
 from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.adapters.parser_process import ParserPool
-from postlane.core.folder import ListedMail
-from postlane.core.mail import BlobRef
-from postlane.core.mail_event import (
+from postlane.core.events.mail import BlobRef
+from postlane.core.events.received import MailboxCursor, MailReceived, ReceivedAttachment
+from postlane.core.polling.folder import ListedMail
+from postlane.core.polling.mailbox import Ending
+from postlane.core.reading.mail_event import (
     Place,
     build_event,
     received_attachment,
@@ -21,10 +23,8 @@ from postlane.core.mail_event import (
     slim_event,
     travels_inline,
 )
-from postlane.core.mailbox import Ending
-from postlane.core.mime_parse import HEADER_BLOCK_MAX
-from postlane.core.parsed_mail import MailReading, ParsedAttachment
-from postlane.core.received import MailboxCursor, MailReceived, ReceivedAttachment
+from postlane.core.reading.mime_parse import HEADER_BLOCK_MAX
+from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment
 from postlane.inbound.topics import InboundTopics, cursor_key
 from postlane.inbound.watch import MailboxWatch
 from postlane.ports import BlobStore, BlobStoreError, MailSource, NewRecord

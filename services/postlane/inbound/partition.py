@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import structlog
 
-from postlane.core.received import MailboxCursor
+from postlane.core.events.received import MailboxCursor
 from postlane.core.reconnect import reconnect_seconds
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.watch import KafkaWatch

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from postlane.config.sections import AfterCommit, MailboxSection
-from postlane.core import mailbox as folders
-from postlane.core import mailbox_opening as openings
-from postlane.core.mailbox import Identity, Limits, Progress
+from postlane.core.polling import mailbox as folders
+from postlane.core.polling import mailbox_opening as openings
+from postlane.core.polling.mailbox import Identity, Limits, Progress
 from postlane.core.reconnect import reconnect_seconds
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.intake import MailFailed

@@ -8,7 +8,7 @@ from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.settings import Settings
-from postlane.core.received import MailboxCursor, MailReceived
+from postlane.core.events.received import MailboxCursor, MailReceived
 from postlane.inbound.loop import poll_until_stopped
 from postlane.inbound.topics import NAMES, InboundTopics
 from postlane.inbound.wiring import Parts, class_rules, imap_connect

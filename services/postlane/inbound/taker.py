@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from postlane.config.sections import AfterCommit
-from postlane.core import mailbox as folders
-from postlane.core.folder import ListedMail
-from postlane.core.mail import BlobRef
-from postlane.core.mailbox import Chunk, Ending, Identity, Limits, Progress
-from postlane.core.quarantine import RAW_BYTES_MAX, Quarantined, encode_quarantine
-from postlane.core.received import MailboxCursor
-from postlane.core.suspects import Suspect, suspect_after, under_suspicion
+from postlane.core.events.mail import BlobRef
+from postlane.core.events.received import MailboxCursor
+from postlane.core.polling import mailbox as folders
+from postlane.core.polling.folder import ListedMail
+from postlane.core.polling.mailbox import Chunk, Ending, Identity, Limits, Progress
+from postlane.core.polling.quarantine import RAW_BYTES_MAX, Quarantined, encode_quarantine
+from postlane.core.polling.suspects import Suspect, suspect_after, under_suspicion
 from postlane.inbound.intake import Batch, Intake, MailFailed, Prepared
 from postlane.inbound.partition import PartitionOwner
 from postlane.inbound.topics import InboundTopics

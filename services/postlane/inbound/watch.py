@@ -7,7 +7,7 @@ import structlog
 
 from postlane.adapters.http_health import Health
 from postlane.adapters.metrics import Metrics
-from postlane.core.mailbox import Ending, Progress
+from postlane.core.events.received import MailReceived, ParseStatus
 from postlane.core.metrics import (
     CHECKED_AT,
     COMMIT_SECONDS,
@@ -25,8 +25,8 @@ from postlane.core.metrics import (
     TRANSACTIONS,
     UID_VALIDITY_CHANGES,
 )
-from postlane.core.quarantine import Quarantined
-from postlane.core.received import MailReceived, ParseStatus
+from postlane.core.polling.mailbox import Ending, Progress
+from postlane.core.polling.quarantine import Quarantined
 from postlane.ports import Clock, MailSourceError
 
 KAFKA = "kafka"

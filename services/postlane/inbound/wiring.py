@@ -10,8 +10,8 @@ from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
 from postlane.config.sections import InboundSection, MailboxSection, Tls
 from postlane.config.settings import Settings
-from postlane.core.mail_class import ClassRules
-from postlane.core.mailbox import Identity, Limits
+from postlane.core.polling.mailbox import Identity, Limits
+from postlane.core.reading.mail_class import ClassRules
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.intake import Intake
 from postlane.inbound.ownership import Ownership, OwnershipParts

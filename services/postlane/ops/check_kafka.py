@@ -1,17 +1,17 @@
 """Doctor's checks of Kafka, the topics and the schemas; and what the cursors say, for the mailbox checks."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from postlane.adapters.avro_codec import Codec, Undecodable, record_name
 from postlane.adapters.schema_files import SchemasMissing, load_schema_files
 from postlane.adapters.schema_registry import ConfluentRegistry, RegistryUnavailable, SchemaRefused
 from postlane.adapters.topics import TopicAdmin, load_topics
 from postlane.config.settings import Settings
-from postlane.core.command import Command
-from postlane.core.received import MailboxCursor, MailReceived
-from postlane.core.request import MailRequested
-from postlane.core.status import MailStatus
+from postlane.core.events.command import Command
+from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailStatus
 from postlane.core.topics import BadTopics, Difference, blocks_services, explain
 from postlane.ops.checks import Check, fail, ok, skip, warn
 from postlane.ops.scanning import bounds_of, partitions_of, scan
@@ -53,7 +53,7 @@ def check_kafka(settings: Settings) -> list[Check]:
     reached = ok("kafka", f"{servers} answers")
     if not differences:
         return [reached, ok("topics", f"all {len(wanted)} are as they should be")]
-    return [reached, *(_topic_check(difference) for difference in differences)]
+    return [reached, *_topic_checks(differences)]
 
 
 def check_schemas(settings: Settings) -> Iterator[Check]:
@@ -102,6 +102,11 @@ def read_cursors(log: EventLog, codec: Codec, topic: str) -> dict[tuple[str, str
     return {(cursor.mailbox, cursor.folder): cursor for cursor in cursors}
 
 
-def _topic_check(difference: Difference) -> Check:
-    fault, _, remedy = explain(difference).partition("; ")
-    return (fail if blocks_services(difference) else warn)("topics", fault, remedy)
+def _topic_checks(differences: Iterable[Difference]) -> Iterator[Check]:
+    """One check per remedy, with all the faults that it cures."""
+    faults: dict[tuple[bool, str], list[str]] = {}
+    for difference in differences:
+        fault, _, remedy = explain(difference).partition("; ")
+        faults.setdefault((blocks_services(difference), remedy), []).append(fault)
+    for (blocks, remedy), found in faults.items():
+        yield (fail if blocks else warn)("topics", "; ".join(found), remedy)

@@ -5,12 +5,15 @@ import socket
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
+from typing import Any
 
 from postlane.config.sections import MailboxSection, RelaySection, Tls
-from postlane.core.received import MailboxCursor
-from postlane.core.transcript import Answer, Lost, Phase
+from postlane.core.events.received import MailboxCursor
+from postlane.core.polling.folder import FolderState
+from postlane.core.smtp.transcript import Answer, Lost, Phase
 from postlane.ops.checks import Check, fail, ok
-from postlane.ports import MailSourceError
+from postlane.ops.output import install_words, shortened
+from postlane.ports import MailSource, MailSourceError
 
 CHECK_SECONDS_MAX = 30.0  # somebody is waiting for the answer
 
@@ -76,8 +79,11 @@ async def check_mailbox(
     )
     source = ImapSource(account)
     try:
-        state = await source.open(mailbox.folder)
-        cursor = (cursors or {}).get((name, mailbox.folder))
+        state = await _opened(source, mailbox)
+        if cursors is None:
+            words = "whether it was polled before cannot be known now: its cursor cannot be read"
+            return ok(f"mailbox {name}", f"{mailbox.folder} holds {state.exists} mails; {words}")
+        cursor = cursors.get((name, mailbox.folder))
         if cursor is not None:
             words = f"polled up to UID {cursor.uid}, {cursor.produced} mails produced so far"
         else:
@@ -87,11 +93,44 @@ async def check_mailbox(
             words = f'never polled; start = "{mailbox.start}" means {count} mails'
         return ok(f"mailbox {name}", f"{mailbox.folder} holds {state.exists} mails; {words}")
     except MailSourceError as error:
-        advice = "check username and password" if error.auth else "check host, port, tls and folder"
+        advice = (
+            "check username and password"
+            if error.auth
+            else "check host, port (IMAP: 993, tls = none: 143), tls and folder"
+        )
         return fail(f"mailbox {name}", str(error), f"[mailboxes.{name}]: {advice}")
     finally:
         await source.close()
 
 
+async def _opened(source: MailSource, mailbox: MailboxSection) -> FolderState:
+    """Open the folder, or tell at once what a server that does not speak IMAP says. Raises MailSourceError.
+
+    The client meets a foreign greeting in a task of its own, where nobody sees the error until the deadline.
+    """
+    loop = asyncio.get_running_loop()
+    greeting: asyncio.Future[str] = loop.create_future()
+
+    def note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not type(error).__module__.startswith("aioimaplib"):
+            loop.default_exception_handler(context)
+        elif not greeting.done():
+            greeting.set_result(str(error))
+
+    loop.set_exception_handler(note)
+    opening = asyncio.ensure_future(source.open(mailbox.folder))
+    try:
+        first: set[asyncio.Future[Any]] = {opening, greeting}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            return opening.result()
+    finally:
+        opening.cancel()
+        await asyncio.wait({opening})
+    words = f"{mailbox.host}:{mailbox.port} does not answer as an IMAP server: {shortened(greeting.result())}"
+    raise MailSourceError(words)
+
+
 def _missing_package(name: str, error: ModuleNotFoundError, extra: str) -> Check:
-    return fail(name, f"the package {error.name} is not installed", f"pip install 'postlane[{extra}]'")
+    return fail(name, f"the package {error.name} is not installed", install_words(extra))

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.command import Command
-from postlane.core.received import MailboxCursor, MailReceived
-from postlane.core.request import MailRequested
-from postlane.core.status import MailStatus
-from postlane.core.trail import BadTrail, Dead, Entry, Put, Resolved, decode
+from postlane.core.events.command import Command
+from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailStatus
+from postlane.core.events.trail import BadTrail, Dead, Entry, Put, Resolved, decode
 from postlane.ops.output import Json, iso_ms, moment_text, ms_text, plain, shortened
 from postlane.ops.topic_names import EventKind, TopicKind
 from postlane.ports import LogRecord

@@ -1,5 +1,6 @@
 """`postlane dlq`: dead mail, for people: list, show, replay, discard."""
 
+import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.causes import known_causes
 from postlane.core.dlq import DeadMail, Place, Plan, Selection, plan_discard, plan_replay, unknown_causes
-from postlane.core.trail import BadTrail, Resolution
+from postlane.core.events.trail import BadTrail, Resolution
 from postlane.ops import options
 from postlane.ops.decoded import as_json as record_json
 from postlane.ops.decoded import decode_record
@@ -212,8 +213,10 @@ def _read(dlq: DlqLog, selection: Selection) -> list[DeadMail]:
         dead = dlq.read(bar.expect, bar.step)
     known = known_causes(load_classifier())
     if unknown := unknown_causes(selection, known, dead):
+        near = difflib.get_close_matches(unknown[0], known)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise CommandFailed(
-            f"cause {unknown[0]!r} is not known; known are {', '.join(sorted(known))}", Exit.USAGE
+            f"cause {unknown[0]!r} is not known; {hint}known are {', '.join(sorted(known))}", Exit.USAGE
         )
     return dead
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from postlane.core.dlq import DeadMail, DlqRecord, Place, batches, fold, replay_headers, resolution_headers
-from postlane.core.mail import BlobRef
+from postlane.core.events.mail import BlobRef
+from postlane.core.events.trail import BadTrail, Resolution, decode_claim
 from postlane.core.partitioner import partition_of
-from postlane.core.trail import BadTrail, Resolution, decode_claim
 from postlane.ops.exits import CommandFailed
 from postlane.ops.scanning import Step, bounds_of, partitions_of, scan
 from postlane.ports import (

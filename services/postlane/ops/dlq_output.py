@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from postlane.core.dlq import DeadMail, Plan, Unreadable
-from postlane.core.trail import Dead
+from postlane.core.events.trail import Dead
 from postlane.ops.dlq_log import Failure
 from postlane.ops.output import Json, iso_ms, ms_text, shortened
 

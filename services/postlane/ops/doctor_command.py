@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from postlane.adapters.schema_registry import SchemaRefused
-from postlane.core.received import MailboxCursor
+from postlane.core.events.received import MailboxCursor
 from postlane.ops import options
 from postlane.ops.check_kafka import check_kafka, check_schemas, read_cursors
 from postlane.ops.check_local import check_blobs, check_configuration

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from postlane.core.mail import Address, Header
-from postlane.core.mime_addresses import parse_addresses
-from postlane.core.request import MailRequested, RequestedAttachment
+from postlane.core.events.mail import Address, Header
+from postlane.core.events.request import MailRequested, RequestedAttachment
+from postlane.core.reading.mime_addresses import parse_addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,8 @@ class Draft:
 
 def read_addresses(values: list[str] | None) -> tuple[Address, ...]:
     """`a@example.com` or `Ann <a@example.com>`, several separated by commas. What is no address is kept, to be refused by name."""
-    return tuple(address for value in values or () for address in parse_addresses(value.encode()))
+    found = (address for value in values or () for address in parse_addresses(value.encode()))
+    return tuple(each if each.address else Address(address=each.name) for each in found)
 
 
 def read_header(value: str) -> Header:

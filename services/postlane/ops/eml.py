@@ -2,12 +2,12 @@
 
 import re
 
-from postlane.core.mail import Address, Header
-from postlane.core.mime_addresses import parse_addresses
-from postlane.core.mime_parse import parse_mail
-from postlane.core.parsed_mail import ParsedMail
-from postlane.core.received import ParseStatus
-from postlane.core.request import AutoSubmitted, MailRequested, RequestedAttachment
+from postlane.core.events.mail import Address, Header
+from postlane.core.events.received import ParseStatus
+from postlane.core.events.request import AutoSubmitted, MailRequested, RequestedAttachment
+from postlane.core.reading.mime_addresses import parse_addresses
+from postlane.core.reading.mime_parse import parse_mail
+from postlane.core.reading.parsed_mail import ParsedMail
 from postlane.ops.draft import Draft
 
 # What the author of a draft sets; transport headers of a mail that was received belong to its old journey.

@@ -1,6 +1,7 @@
 """What commands print: data on stdout as tables or JSON, words and progress on stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,16 +13,34 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+# C0, DEL and C1 drive terminals; separators and the overrides of direction make a line read otherwise than it is.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def has_controls(text: str) -> bool:
+    """Whether `visible` would change it."""
+    return _CONTROLS.search(text) is not None
+
+
+def visible(text: str) -> str:
+    r"""The same text with control characters written out, such as `\x1b`: ticket ids and replies come from strangers."""
+    return _CONTROLS.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if found[0] <= "\xff" else f"\\u{ord(found[0]):04x}", text
+    )
+
 
 def say(message: str) -> None:
     """One line for the person, on stderr."""
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{visible(message)}\n")
     sys.stderr.flush()
 
 
 def print_json(document: object) -> None:
     """One JSON document on one line, flushed, so that a pipe sees it at once."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, default=_json_value) + "\n")
+    text = json.dumps(document, ensure_ascii=False, default=_json_value)
+    sys.stdout.write(
+        _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+    )  # JSON leaves DEL and C1
     sys.stdout.flush()
 
 
@@ -36,14 +55,15 @@ def _json_value(value: object) -> str | None:
 
 def print_line(text: str) -> None:
     """One line of data, flushed."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{visible(text)}\n")
     sys.stdout.flush()
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table for people; cells are plain text, no markup. In a pipe a row is one line, whatever its length."""
+    shown = [tuple(map(visible, row)) for row in rows]
     if not sys.stdout.isatty():
-        lines = [tuple(columns), *(tuple(row) for row in rows)]
+        lines = [tuple(columns), *shown]
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
         for line in lines:
             print_line(
@@ -53,7 +73,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows:
+    for row in shown:
         table.add_row(*row)
     Console(highlight=False).print(table, markup=False)
 
@@ -111,6 +131,11 @@ def shortened(text: str, characters_max: int = 100) -> str:
     """One line of text, cut where it is long."""
     line = " ".join(text.split())
     return line if len(line) <= characters_max else f"{line[: characters_max - 1]}…"
+
+
+def install_words(extra: str) -> str:
+    """How to get an extra; from the clone, because an index may give the name to another project."""
+    return f"in your clone of Postlane: pip install '.[{extra}]'"
 
 
 Json = dict[str, Any]

@@ -15,9 +15,9 @@ from postlane.adapters.avro_codec import Unencodable
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.adapters.kafka_produce import produce
+from postlane.core.events.request import MailRequested, RequestedAttachment
+from postlane.core.events.request_rules import check_request
 from postlane.core.partitioner import partition_of
-from postlane.core.request import MailRequested, RequestedAttachment
-from postlane.core.request_rules import check_request
 from postlane.ops import options
 from postlane.ops.draft import Draft, read_addresses, read_attachment, read_header
 from postlane.ops.eml import UnusableMail, request_from_eml

@@ -12,6 +12,7 @@ import typer
 from postlane.adapters.process import Service, run_service
 from postlane.adapters.supervisor import Team, supervise
 from postlane.ops.exits import CommandFailed, Exit
+from postlane.ops.output import install_words
 from postlane.ops.session import session_of
 
 SERVICES = {"outbound": "postlane.outbound.service:run", "inbound": "postlane.inbound.service:run"}
@@ -64,6 +65,6 @@ def _load(name: str) -> Service:
         if (error.name or "").startswith("postlane"):
             raise
         raise CommandFailed(
-            f"the {name} service needs the package {error.name}: pip install 'postlane[{name}]'", Exit.USAGE
+            f"the {name} service needs the package {error.name}; {install_words(name)}", Exit.USAGE
         ) from None
     return service

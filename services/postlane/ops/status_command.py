@@ -3,20 +3,27 @@
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Annotated
 
 import typer
 
 from postlane.core.dlq import Place
+from postlane.core.events.command import Command
+from postlane.core.events.status import MailStatus
 from postlane.core.history import DeadLetter, MailHistory, Replay, Where
-from postlane.core.status import MailStatus
 from postlane.core.ticket_marks import read_message_id
 from postlane.ops import options
 from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.output import moment_text, plain, print_json, print_line, progress, shortened
 from postlane.ops.session import Session, session_of
 from postlane.ops.status_search import Asked, Kind, StatusSearch
-from postlane.ops.topic_names import DLQ, OUTBOUND, STATUS
+from postlane.ops.ticket_output import held_words, hold_json, release_words
+from postlane.ops.ticket_waits import read_orders
+from postlane.ops.topic_names import CONTROL, DLQ, OUTBOUND, STATUS
+from postlane.ports import TopicPartition
+
+OVERDUE_SECONDS = 60.0  # a sender is busy now and then; longer than this something stands in its way
 
 WHERE_WORDS = {
     Where.UNREAD: "waits in the topic for its sender",
@@ -53,11 +60,12 @@ def status(
             step=bar.step,
         )
         histories = _first_answer(session, search, _questions(what, kind), since)
+        holds = _holds(session, histories)
     if as_json:
-        print_json({"asked": what, "mails": [plain(history) for history in histories]})
-    for history in () if as_json else histories:
-        for line in _lines(history, search):
-            print_line(line)
+        mails = [plain(history) for history in histories]
+        print_json({"asked": what, "mails": mails, "holds": [hold_json(hold) for hold in holds]})
+    for line in () if as_json else chain(_hold_lines(holds), *(_lines(one, search) for one in histories)):
+        print_line(line)
     if not histories:
         raise CommandFailed(f"nothing is known of {what!r}", Exit.NOT_FOUND)
 
@@ -84,6 +92,21 @@ def _first_answer(
     return []
 
 
+def _holds(session: Session, histories: list[MailHistory]) -> list[Command]:
+    """The holds of the tickets of mail that has not ended: statuses do not tell of them for mail in the journal."""
+    tickets = {one.ticket_id: one.partition for one in histories if one.where is not Where.ENDED}
+    control = session.topic(CONTROL)
+    places = [TopicPartition(control, partition) for partition in sorted(set(tickets.values()))]
+    holds = read_orders(session.log, session.codec, places).holds
+    return [hold for ticket, hold in holds.items() if ticket in tickets]
+
+
+def _hold_lines(holds: list[Command]) -> Iterator[str]:
+    for hold in holds:
+        words = f"{held_words(hold)}: {shortened(hold.reason, 300)}"
+        yield f"ticket {hold.ticket_id} is held {words}; to let it go on: {release_words(hold.ticket_id)}"
+
+
 def _lines(history: MailHistory, search: StatusSearch) -> Iterator[str]:
     subject = "" if history.request is None else f"  {shortened(history.request.subject or '', 60)!r}"
     yield (
@@ -96,7 +119,7 @@ def _lines(history: MailHistory, search: StatusSearch) -> Iterator[str]:
     attempt = f", attempt {history.attempt}" if history.attempt else ""
     yield f"  {state}{attempt}, {WHERE_WORDS[history.where]}: {history.cause}: {shortened(history.reason, 300)}"
     if history.next_attempt_at is not None and history.where is not Where.ENDED:
-        yield f"  next attempt {moment_text(history.next_attempt_at)} ({_distance(history.next_attempt_at, search.now)})"
+        yield f"  next attempt {moment_text(history.next_attempt_at)} ({_turn_words(history, search)})"
     if history.outcome_unknown:
         yield "  the connection was lost after the final dot: the relay may have taken the mail already"
     if history.message_id is not None:
@@ -141,11 +164,24 @@ def _step(step: MailStatus) -> str:
     )
 
 
-def _distance(at: datetime, now: datetime) -> str:
-    seconds = (at - now).total_seconds()
-    if seconds < 0:
+def _turn_words(history: MailHistory, search: StatusSearch) -> str:
+    """How far away the next attempt is, and what may be the matter where its time is long over."""
+    assert history.next_attempt_at is not None, "asked only of mail that is tried again"
+    seconds = (history.next_attempt_at - search.now).total_seconds()
+    if seconds >= 0:
+        return f"in {_span(seconds)}"
+    if seconds > -OVERDUE_SECONDS:
         return "due"
+    newest = search.newest_status(history.partition)
+    cause = history.cause if newest is None else newest.cause
+    return (
+        f"overdue for {_span(-seconds)}: the relay may be held, or no sender runs; "
+        f"the newest status of its partition says {cause}"
+    )
+
+
+def _span(seconds: float) -> str:
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
-            return f"in {seconds / size:.0f} {unit}"
-    return f"in {seconds:.0f} s"
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from postlane.core.dlq import DeadMail, fold
-from postlane.core.trail import ReplayOf
+from postlane.core.events.trail import ReplayOf
 from postlane.ops.dlq_log import without_value
 from postlane.ops.scanning import Step, scan
 from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition

@@ -11,6 +11,9 @@ from enum import StrEnum
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.dlq import DeadMail
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailStatus, Origin
+from postlane.core.events.trail import BadTrail, ReplayOf, decode_replay
 from postlane.core.history import (
     MailHistory,
     PartitionView,
@@ -21,9 +24,6 @@ from postlane.core.history import (
 )
 from postlane.core.instants import moment
 from postlane.core.partitioner import partition_of
-from postlane.core.request import MailRequested
-from postlane.core.status import MailStatus, Origin
-from postlane.core.trail import BadTrail, ReplayOf, decode_replay
 from postlane.ops.scanning import Step, bounds_of, scan, scan_back
 from postlane.ops.status_dead import Death, dead_letters
 from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition, Wanted
@@ -135,7 +135,7 @@ class StatusSearch:
             partition: PartitionView(
                 topic_id=topic_id,
                 committed=committed[partition],
-                hold=self._hold(partition) if partition in silent else None,
+                hold=hold_of(self.newest_status(partition), self.now) if partition in silent else None,
             )
             for partition in partitions
         }
@@ -212,7 +212,9 @@ class StatusSearch:
             if low < reached[at]:
                 spans[at] = Bounds(low=low, end=reached[at])
         places = {(item.at, item.origin) for item in seen}
-        keys = {item.key for item in seen} | {None}  # a status too large for its topic was written without its key
+        keys = {item.key for item in seen} | {
+            None
+        }  # a status too large for its topic was written without its key
 
         def keep(record: LogRecord) -> _Seen | None:
             item = self._decoded_status(record)
@@ -236,10 +238,11 @@ class StatusSearch:
 
         return scan(self.log, ahead, keep, self.step, asked.may_be_in())
 
-    def _hold(self, partition: int) -> MailStatus | None:
+    def newest_status(self, partition: int) -> MailStatus | None:
+        """What was last said of any mail of a partition. Raises LogUnavailable."""
         at = TopicPartition(self.status, partition)
         newest, _ = scan_back(self.log, {at: self.log.bounds(at)}, self._decoded_status, bool)
-        return hold_of(newest[-1].status if newest else None, self.now)
+        return newest[-1].status if newest else None
 
     def _matching_status(self, record: LogRecord, asked: Asked) -> _Seen | None:
         item = self._decoded_status(record)

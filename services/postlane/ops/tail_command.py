@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from postlane.adapters.kafka_stream import stream_records
-from postlane.core.command import Command
+from postlane.core.events.command import Command
 from postlane.core.partitioner import partition_of
 from postlane.ops import options
 from postlane.ops.decoded import Decoded, as_json, as_line, decode_record

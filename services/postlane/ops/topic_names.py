@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from postlane.core.command import Command
-from postlane.core.received import MailboxCursor, MailReceived
-from postlane.core.request import MailRequested
-from postlane.core.status import MailStatus
+from postlane.core.events.command import Command
+from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailStatus
 from postlane.ops.exits import CommandFailed, Exit
 
 EventKind = type[MailRequested] | type[MailStatus] | type[MailReceived] | type[MailboxCursor] | type[Command]

@@ -9,10 +9,10 @@ from typing import Protocol
 
 import structlog
 
-from postlane.core.lane_mail import Aborted, CommitBatch, Committed, CutDue, Event, Staged, WriteBatch
-from postlane.core.lanes import Lanes
-from postlane.core.pointers import encode_pointers
-from postlane.core.status import Origin
+from postlane.core.events.status import Origin
+from postlane.core.sending.lane_mail import Aborted, CommitBatch, Committed, CutDue, Event, Staged, WriteBatch
+from postlane.core.sending.lanes import Lanes
+from postlane.core.sending.pointers import encode_pointers
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.records import Claims, Cut, RecordWriter, StagedRecords, origin_of
 from postlane.ports import (
@@ -129,7 +129,7 @@ class Committer:
     async def _commit(self) -> None:
         """Cut a batch and see it through. Raises Fenced, and a fault of ours that repetition does not cure.
 
-        While a batch is not through, its outcomes grow old and the lanes start nothing (core.lanes, rule 4): a commit that fails for good
+        While a batch is not through, its outcomes grow old and the lanes start nothing (core.sending.lanes, rule 4): a commit that fails for good
         costs time, and no mail goes out twice for it.
         """
         failures = faults = 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.command import Command
+from postlane.core.events.command import Command
 from postlane.ports import EventLog, TopicPartition
 
 READ_SECONDS_MAX = 20.0

@@ -6,12 +6,12 @@ import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.addresses import wire_address
-from postlane.core.lane_mail import Arrival, Content, Stillborn
-from postlane.core.mime_build import recipients_of
-from postlane.core.request import MailRequested
-from postlane.core.request_rules import check_request
-from postlane.core.status import MailState
-from postlane.core.trail import BadTrail, Headers, decode_replay, without_trail
+from postlane.core.events.request import MailRequested
+from postlane.core.events.request_rules import check_request
+from postlane.core.events.status import MailState
+from postlane.core.events.trail import BadTrail, Headers, decode_replay, without_trail
+from postlane.core.sending.lane_mail import Arrival, Content, Stillborn
+from postlane.core.writing.mime_build import recipients_of
 from postlane.ports import LogRecord, LogUnavailable
 
 log = structlog.get_logger(__name__)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from postlane.core.lane_mail import Load, Loaded
-from postlane.core.trail import BadTrail, decode_claim
+from postlane.core.events.trail import BadTrail, decode_claim
+from postlane.core.sending.lane_mail import Load, Loaded
 from postlane.outbound.intake import Intake
 from postlane.ports import (
     BlobMissing,

@@ -9,7 +9,8 @@ from typing import assert_never
 
 import structlog
 
-from postlane.core.lane_mail import (
+from postlane.core.events.status import Origin
+from postlane.core.sending.lane_mail import (
     Arrived,
     Attempt,
     CommitBatch,
@@ -20,10 +21,9 @@ from postlane.core.lane_mail import (
     ResumeFetching,
     WriteBatch,
 )
-from postlane.core.lane_steps import step
-from postlane.core.lanes import Lanes
-from postlane.core.status import Origin
-from postlane.core.wishes import lanes_event
+from postlane.core.sending.lane_steps import step
+from postlane.core.sending.lanes import Lanes
+from postlane.core.sending.wishes import lanes_event
 from postlane.outbound.committer import Committer, CommitterParts
 from postlane.outbound.control import ControlReader, Wishes
 from postlane.outbound.intake import Intake

@@ -6,10 +6,10 @@ from enum import IntEnum
 
 from postlane.adapters.avro_codec import Codec, Unencodable
 from postlane.adapters.cloudevents import cloud_event_headers
-from postlane.core.lane_mail import Content, DeadCopy, KeyedStatus, PutCopy, WriteBatch
-from postlane.core.mail import BlobRef
-from postlane.core.status import Origin
-from postlane.core.trail import Headers, encode, encode_claim
+from postlane.core.events.mail import BlobRef
+from postlane.core.events.status import Origin
+from postlane.core.events.trail import Headers, encode, encode_claim
+from postlane.core.sending.lane_mail import Content, DeadCopy, KeyedStatus, PutCopy, WriteBatch
 from postlane.outbound.topics import OutboundTopics
 from postlane.ports import NewRecord, RecordRefused, TopicPartition
 

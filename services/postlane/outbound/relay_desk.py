@@ -6,13 +6,21 @@ from dataclasses import dataclass
 
 import structlog
 
-from postlane.core.attempt import Attempted, Classify, Judgement, RecipientTrouble, RelayHeld, describe, judge
-from postlane.core.dead_limit import DeadLimit
-from postlane.core.lane_mail import Attempt, AttemptEnded
-from postlane.core.mime_build import BuildPolicy, BuiltMail, build_mail, recipients_of
-from postlane.core.relay_gate import RelayGate
-from postlane.core.request import MailRequested
-from postlane.core.transcript import Envelope, Lost, Phase
+from postlane.core.events.request import MailRequested
+from postlane.core.sending.dead_limit import DeadLimit
+from postlane.core.sending.lane_mail import Attempt, AttemptEnded
+from postlane.core.sending.relay_gate import RelayGate
+from postlane.core.smtp.attempt import (
+    Attempted,
+    Classify,
+    Judgement,
+    RecipientTrouble,
+    RelayHeld,
+    describe,
+    judge,
+)
+from postlane.core.smtp.transcript import Envelope, Lost, Phase
+from postlane.core.writing.mime_build import BuildPolicy, BuiltMail, build_mail, recipients_of
 from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailSink
 
 CAUSE_ATTACHMENT_MISSING = "attachment_missing"

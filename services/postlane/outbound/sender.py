@@ -9,11 +9,11 @@ import structlog
 
 from postlane.adapters.http_health import Health
 from postlane.core.instants import iso_utc
-from postlane.core.lane_mail import Attempt, RelayHolds, RelayOpens, SlotsFree, Tick
-from postlane.core.lanes import Lanes, LanesPolicy
-from postlane.core.relay_gate import Hold
-from postlane.core.rest import RestPolicy
-from postlane.core.scribe import Scribe
+from postlane.core.sending.lane_mail import Attempt, RelayHolds, RelayOpens, SlotsFree, Tick
+from postlane.core.sending.lanes import Lanes, LanesPolicy
+from postlane.core.sending.relay_gate import Hold
+from postlane.core.sending.rest import RestPolicy
+from postlane.core.sending.scribe import Scribe
 from postlane.outbound.committer import CommitterParts
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake

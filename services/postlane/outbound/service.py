@@ -12,13 +12,13 @@ from postlane.adapters.smtp_sink import SmtpSink
 from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.sections import OnDead, OutboundSection, RelaySection
 from postlane.config.settings import Settings
-from postlane.core.dead_limit import DeadLimit, DeadLimitPolicy
-from postlane.core.lanes import LanesPolicy
-from postlane.core.mime_build import BuildPolicy
-from postlane.core.relay_gate import GatePolicy, RelayGate
-from postlane.core.rest import RestPolicy
-from postlane.core.retry import RetryPolicy, parse_schedule
-from postlane.core.status import MailStatus
+from postlane.core.events.status import MailStatus
+from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
+from postlane.core.sending.lanes import LanesPolicy
+from postlane.core.sending.relay_gate import GatePolicy, RelayGate
+from postlane.core.sending.rest import RestPolicy
+from postlane.core.sending.retry import RetryPolicy, parse_schedule
+from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.control import ControlReader
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake

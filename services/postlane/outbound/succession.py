@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.core.instants import iso_utc
-from postlane.core.rest import Rest, RestPolicy, next_rest
+from postlane.core.sending.rest import Rest, RestPolicy, next_rest
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.takeover import TakenOver, TakeOver
 from postlane.ports import Fenced, LogUnavailable, LogWriter

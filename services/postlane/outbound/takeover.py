@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.lane_mail import Recovered
-from postlane.core.recovery import Found, JournalFold, Plan, StatusFold, conclude, plan_recovery
-from postlane.core.status import MailStatus
-from postlane.core.trail import BadTrail, Done, Put, Resolution, Resolved, decode, encode
+from postlane.core.events.status import MailStatus
+from postlane.core.events.trail import BadTrail, Done, Put, Resolution, Resolved, decode, encode
+from postlane.core.sending.lane_mail import Recovered
+from postlane.core.sending.recovery import Found, JournalFold, Plan, StatusFold, conclude, plan_recovery
 from postlane.outbound.control import ControlReader, Wishes
 from postlane.outbound.topics import OutboundTopics
 from postlane.ports import EventLog, LogRecord, LogWriter, NewRecord, TopicPartition

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.kafka_log import KafkaLog
+from postlane.core.events.status import MailState, MailStatus, Origin
+from postlane.core.events.trail import Dead, encode
 from postlane.core.partitioner import partition_of
-from postlane.core.status import MailState, MailStatus, Origin
-from postlane.core.trail import Dead, encode
 from postlane.ops.cli import app
 from postlane.ports import LogRecord, NewRecord, TopicPartition
 

@@ -76,6 +76,27 @@ def test_doctor_says_what_to_do_without_kafka_relay_and_directory(desk: Desk) ->
 def test_doctor_names_a_wrong_partition_count(desk: Desk) -> None:
     ran = desk.run("doctor", "--json", config=desk.configure(partitions=5))
     faults = [check for check in ran.json["checks"] if check["name"] == "topics"]
+    assert len(faults) == len({fault["advice"] for fault in faults})
     assert ran.code == 1
     assert all(check["state"] == "fail" for check in faults)
     assert "has 3 partitions, wanted are 5" in faults[0]["detail"]
+
+
+def test_doctor_says_once_what_to_do_about_missing_topics(desk: Desk) -> None:
+    config = desk.configure()
+    config.write_text(config.read_text().replace(f'topic_prefix = "{desk.prefix}"', 'topic_prefix = "none."'))
+    ran = desk.run("doctor", config=config)
+    assert ran.code == 1
+    assert ran.out.count("postlane topics apply") == 1
+    assert "none.mail.outbound.dlq: does not exist" in ran.out
+
+
+def test_doctor_does_not_guess_what_only_kafka_knows(
+    desk: Desk, mail_server: MailServer, new_mailbox: Callable[[str], Mailbox]
+) -> None:
+    mailbox = new_mailbox("support")
+    extra = _mailbox(mail_server, mailbox, mailbox.password)
+    code, checks = _doctor(desk, extra, bootstrap="127.0.0.1:1")
+    assert code == 3
+    assert "cannot be known now" in checks["mailbox support"]["detail"]
+    assert "never polled" not in checks["mailbox support"]["detail"]

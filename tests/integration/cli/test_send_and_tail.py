@@ -13,9 +13,9 @@ from uuid import uuid4
 import pytest
 
 from integration.cli.desk import CODEC, Desk
-from postlane.core.command import Command, Wish
-from postlane.core.request import MailRequested
-from postlane.core.status import MailState
+from postlane.core.events.command import Command, Wish
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState
 from postlane.ops.topic_names import KINDS, UNUSED
 
 
@@ -143,7 +143,7 @@ def test_every_declared_topic_is_shown_or_known_to_be_unused(desk: Desk) -> None
     }
     assert {kind.name for kind in KINDS.values()} | set(UNUSED.values()) == set(declared)
     assert {name for name, topic in declared.items() if not topic["used"]} == set(UNUSED.values())
-    assert "not used yet; bounces" in desk.run("topics", "describe").out
+    assert "not used yet; reserved for bounces" in desk.run("topics", "describe").out
 
 
 def test_tail_follow_shows_what_comes_until_it_is_interrupted(desk: Desk, ticket: str) -> None:

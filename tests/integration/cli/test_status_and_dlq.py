@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from integration.cli.desk import CODEC, Desk
-from postlane.core.request import MailRequested
-from postlane.core.status import MailState
-from postlane.core.trail import decode_replay
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState
+from postlane.core.events.trail import decode_replay
 
 
 def test_status_answers_for_ticket_event_and_message_id(desk: Desk, ticket: str) -> None:
@@ -105,7 +105,7 @@ def test_an_unknown_cause_is_refused_with_the_known_ones(desk: Desk, ticket: str
     for command in ("list", "replay", "discard"):
         ran = desk.run("dlq", command, "--cause", "mailbox_unknown", "--cause", "quota")
         assert ran.code == 2
-        assert "cause 'mailbox_unknown' is not known; known are " in ran.err
+        assert "cause 'mailbox_unknown' is not known; " in ran.err
         assert ", no_such_recipient, " in ran.err
 
 
@@ -122,3 +122,22 @@ def test_replay_and_discard_want_to_know_what_is_meant(desk: Desk) -> None:
         assert "--ticket, --cause, --reason" in ran.err
     assert desk.run("dlq", "replay", "--offset", "three", "--yes").code == 2
     assert desk.run("dlq", "show", "0:999999").code == 4
+
+
+def test_a_mistyped_cause_is_answered_with_its_neighbours(desk: Desk) -> None:
+    ran = desk.run("dlq", "list", "--cause", "no_such_recipent")
+    assert ran.code == 2
+    assert "'no_such_recipent' is not known; did you mean no_such_recipient" in ran.err
+
+
+def test_a_waiting_mail_whose_time_is_long_over_says_what_may_be_the_matter(desk: Desk, ticket: str) -> None:
+    event_id = desk.send(ticket)
+    (request,) = desk.records("mail.outbound", ticket)
+    due = datetime.now(UTC) - timedelta(hours=3)
+    waits = desk.status(
+        ticket, event_id, request.offset, MailState.DEFERRED, cause="connection", next_attempt_at=due
+    )
+    desk.write("mail.outbound.status", ticket, CODEC.encode(waits))
+    text = desk.run("status", ticket).out
+    assert "(overdue for 3 h: the relay may be held" in text
+    assert "the newest status of its partition says connection)" in text

@@ -27,11 +27,11 @@ from postlane.adapters.avro_codec import (
 )
 from postlane.adapters.schema_files import SchemaFile, load_schema_files
 from postlane.adapters.schema_registry import RegistryUnavailable, SchemaUnknown
-from postlane.core.command import Command
-from postlane.core.mail import Address
-from postlane.core.received import MailboxCursor, MailReceived
-from postlane.core.request import MailRequested
-from postlane.core.status import MailState, MailStatus
+from postlane.core.events.command import Command
+from postlane.core.events.mail import Address
+from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState, MailStatus
 
 KINDS: tuple[type[Any], ...] = (MailRequested, MailStatus, MailReceived, MailboxCursor, Command)
 

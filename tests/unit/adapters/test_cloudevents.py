@@ -6,10 +6,10 @@ import pytest
 
 from postlane.adapters.avro_codec import Event
 from postlane.adapters.cloudevents import cloud_event_headers
-from postlane.core.mail import Address, BlobRef
-from postlane.core.received import MailboxCursor, MailReceived, ParseStatus, Verdicts
-from postlane.core.request import MailRequested
-from postlane.core.status import MailState, MailStatus
+from postlane.core.events.mail import Address, BlobRef
+from postlane.core.events.received import MailboxCursor, MailReceived, ParseStatus, Verdicts
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState, MailStatus
 
 WHEN = datetime(2026, 1, 2, 5, 4, 5, 678900, tzinfo=timezone(timedelta(hours=2)))
 

@@ -10,8 +10,8 @@ import pytest
 
 from postlane.adapters import parser_process
 from postlane.adapters.parser_process import ParserPool
-from postlane.core.mail_class import ClassRules
-from postlane.core.received import ParseStatus
+from postlane.core.events.received import ParseStatus
+from postlane.core.reading.mail_class import ClassRules
 from postlane.core.ticket_marks import SigningKeys
 
 RULES = ClassRules(frozenset(), frozenset(), SigningKeys("k1", {"k1": b"0123456789abcdef"}, "desk.example"))

@@ -15,8 +15,8 @@ from postlane.adapters.schema_registry import (
     SchemaRefused,
     SchemaUnknown,
 )
-from postlane.core.mail import Address
-from postlane.core.request import MailRequested
+from postlane.core.events.mail import Address
+from postlane.core.events.request import MailRequested
 from postlane.ports import LogUnavailable
 
 RECORD = "postlane.Thing"

@@ -12,7 +12,7 @@ from fakes.scripted_relay import ScriptedRelay
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.config.sections import RelaySection, Tls
 from postlane.config.settings import ConfigError
-from postlane.core.transcript import Envelope, Lost, Phase
+from postlane.core.smtp.transcript import Envelope, Lost, Phase
 
 ENVELOPE = Envelope("desk@example.com", ("a@x.example",))
 CONTENT = b"Subject: x\r\n\r\nhi\r\n"

@@ -3,8 +3,8 @@
 import pytest
 
 from postlane.client.building import mailbox, request
-from postlane.core.mail import Address
-from postlane.core.request_rules import check_request
+from postlane.core.events.mail import Address
+from postlane.core.events.request_rules import check_request
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from postlane.core.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld
-from postlane.core.lane_mail import (
+from postlane.core.events.mail import Address
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState, Origin, SmtpReply
+from postlane.core.sending.lane_mail import (
     Arrival,
     Arrived,
     Attempt,
@@ -21,13 +23,11 @@ from postlane.core.lane_mail import (
     Stillborn,
     WriteBatch,
 )
-from postlane.core.lane_steps import step
-from postlane.core.lanes import Lanes, LanesPolicy
-from postlane.core.mail import Address
-from postlane.core.request import MailRequested
-from postlane.core.retry import RetryPolicy
-from postlane.core.scribe import Scribe
-from postlane.core.status import MailState, Origin, SmtpReply
+from postlane.core.sending.lane_steps import step
+from postlane.core.sending.lanes import Lanes, LanesPolicy
+from postlane.core.sending.retry import RetryPolicy
+from postlane.core.sending.scribe import Scribe
+from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 POLICY = LanesPolicy(

@@ -8,9 +8,9 @@ import pytest
 
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.causes import OWN_CAUSES, known_causes
-from postlane.core.smtp_reply import Classifier
-from postlane.core.status import SmtpReply
-from postlane.core.transcript import Phase
+from postlane.core.events.status import SmtpReply
+from postlane.core.smtp.smtp_reply import Classifier
+from postlane.core.smtp.transcript import Phase
 
 SERVICES = Path(__file__).parents[3] / "services" / "postlane"
 # How the code names a cause: a constant, a keyword, the argument before the reason, or the first of a pair with it.
@@ -24,8 +24,10 @@ WRITTEN = re.compile(
 
 def written_causes() -> set[str]:
     """What core and outbound service write."""
-    sources = [*SERVICES.glob("outbound/*.py"), *SERVICES.glob("core/lane*.py")]
-    sources += [SERVICES / "core" / f"{name}.py" for name in ("aftermath", "attempt", "scribe")]
+    sources = [*SERVICES.glob("outbound/*.py"), *SERVICES.glob("core/sending/lane*.py")]
+    sources += [
+        SERVICES / "core" / f"{name}.py" for name in ("sending/aftermath", "smtp/attempt", "sending/scribe")
+    ]
     found = [match for path in sources for match in WRITTEN.finditer(path.read_text(encoding="utf-8"))]
     return {next(group for group in match.groups() if group) for match in found}
 

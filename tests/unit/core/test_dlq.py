@@ -20,8 +20,8 @@ from postlane.core.dlq import (
     resolution_headers,
     unknown_causes,
 )
-from postlane.core.status import Origin
-from postlane.core.trail import (
+from postlane.core.events.status import Origin
+from postlane.core.events.trail import (
     Dead,
     Put,
     ReplayOf,

@@ -6,6 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from postlane.core.dlq import DlqRecord, Place, fold
+from postlane.core.events.status import (
+    MailState,
+    MailStatus,
+    Origin,
+    RecipientOutcome,
+    RecipientState,
+    SmtpReply,
+)
+from postlane.core.events.trail import Dead, ReplayOf, Resolution, Resolved, encode
 from postlane.core.history import (
     DeadLetter,
     MailHistory,
@@ -17,8 +26,6 @@ from postlane.core.history import (
     hold_of,
     may_be_dead,
 )
-from postlane.core.status import MailState, MailStatus, Origin, RecipientOutcome, RecipientState, SmtpReply
-from postlane.core.trail import Dead, ReplayOf, Resolution, Resolved, encode
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 REPLY = SmtpReply(phase="rcpt", code=450, enhanced_code="4.2.1", text="mailbox busy")

@@ -5,8 +5,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlane.core.journal_age import JournalAge
-from postlane.core.lane_mail import (
+from postlane.core.events.status import Origin
+from postlane.core.events.trail import Put
+from postlane.core.sending.journal_age import JournalAge
+from postlane.core.sending.lane_mail import (
     Load,
     Loaded,
     PauseFetching,
@@ -17,9 +19,7 @@ from postlane.core.lane_mail import (
     SlotsFree,
     Tick,
 )
-from postlane.core.lane_relief import DEAD_RECORDS_MIN
-from postlane.core.status import Origin
-from postlane.core.trail import Put
+from postlane.core.sending.lane_relief import DEAD_RECORDS_MIN
 from unit.core.lane_bench import NOW, POLICY, Bench, arrival, deferred, sent
 
 DAY = 86400.0

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from postlane.core.html_text import render_text
-from postlane.core.mail import Header
-from postlane.core.mail_class import ClassRules, classify_mail
-from postlane.core.parsed_mail import ParsedMail
-from postlane.core.received import Label, ParseStatus
-from postlane.core.reply_text import REPLY_LINES_MAX, trim_reply
+from postlane.core.events.mail import Header
+from postlane.core.events.received import Label, ParseStatus
+from postlane.core.reading.html_text import render_text
+from postlane.core.reading.mail_class import ClassRules, classify_mail
+from postlane.core.reading.parsed_mail import ParsedMail
+from postlane.core.reading.reply_text import REPLY_LINES_MAX, trim_reply
 from postlane.core.ticket_marks import SigningKeys
 
 RULES = ClassRules(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from postlane.core.mail_class import ClassRules
-from postlane.core.mail_reading import ReadRequest, read_mail
-from postlane.core.parsed_mail import MailReading
+from postlane.core.reading.mail_class import ClassRules
+from postlane.core.reading.mail_reading import ReadRequest, read_mail
+from postlane.core.reading.parsed_mail import MailReading
 from postlane.core.ticket_marks import SigningKeys
 
 MAILS = Path(__file__).parents[2] / "corpus" / "mails"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postlane.core.file_names import FILE_NAME_BYTES_MAX, safe_file_name
-from postlane.core.html_text import (
+from postlane.core.reading.html_text import (
     OPEN_TAGS_MAX,
     HtmlTooDense,
     escape_text,
@@ -13,7 +13,7 @@ from postlane.core.html_text import (
     sanitize_html,
     strip_tags,
 )
-from postlane.core.reply_text import trim_reply
+from postlane.core.reading.reply_text import trim_reply
 
 ACTIVE = (
     "<script",

@@ -4,11 +4,11 @@ import binascii
 
 import pytest
 
-from postlane.core.mime_headers import split_headers
-from postlane.core.mime_parameters import PARAMETERS_MAX, parse_parameters
-from postlane.core.mime_parse import parse_mail
-from postlane.core.mime_parts import split_parts
-from postlane.core.mime_text import decode_transfer
+from postlane.core.reading.mime_headers import split_headers
+from postlane.core.reading.mime_parameters import PARAMETERS_MAX, parse_parameters
+from postlane.core.reading.mime_parse import parse_mail
+from postlane.core.reading.mime_parts import split_parts
+from postlane.core.reading.mime_text import decode_transfer
 
 
 def multipart(*parts: str, kind: str = "mixed", preamble: str = "") -> bytes:

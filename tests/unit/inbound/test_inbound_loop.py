@@ -19,8 +19,8 @@ from fakes.inbound_process import (
 from fakes.memory_log import MemoryLog
 from fakes.memory_mailbox import MemoryMailServer
 from postlane.adapters.blob_directory import BlobDirectory
-from postlane.core.quarantine import decode_quarantine
-from postlane.core.received import MailReceived, ParseStatus
+from postlane.core.events.received import MailReceived, ParseStatus
+from postlane.core.polling.quarantine import decode_quarantine
 from postlane.core.ticket_marks import SigningKeys
 from postlane.ports import LogUnavailable, MailSource, MailSourceError, TransactionAborted
 

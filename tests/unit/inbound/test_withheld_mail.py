@@ -10,7 +10,7 @@ import pytest
 from fakes.inbound_process import wait_until
 from fakes.memory_mailbox import MemoryMailbox
 from postlane.adapters.blob_directory import BlobDirectory
-from postlane.core.quarantine import decode_quarantine
+from postlane.core.polling.quarantine import decode_quarantine
 from postlane.inbound.intake import PART_BYTES, PROBE_BYTES, Intake
 from unit.inbound.test_inbound_loop import World, mail, numbers
 

@@ -68,5 +68,5 @@ def test_a_registry_that_is_away_is_named() -> None:
 def test_a_missing_client_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "confluent_kafka.schema_registry", None)
     check = the_check("http://127.0.0.1:1")
-    assert (check.state, check.advice) == (State.FAIL, "pip install 'postlane[registry]'")
+    assert (check.state, check.advice) == (State.FAIL, "pip install '.[registry]' in your clone of Postlane")
     assert "the registry's client is not installed" in check.detail

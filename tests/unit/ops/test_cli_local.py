@@ -142,8 +142,22 @@ def test_a_service_whose_extra_is_missing_says_what_to_install() -> None:
         env={"PYTHONPATH": str(SERVICES_ROOT), "PATH": os.environ["PATH"]},
     )
     assert ran.returncode == Exit.USAGE
-    assert "pip install 'postlane[outbound]'" in ran.stderr
+    assert "in your clone of Postlane: pip install '.[outbound]'" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("ticket", ["", "T-1\x1b[2J", "T\n1", "T-1\u202e"])
+def test_a_ticket_that_nobody_can_type_is_not_held(ticket: str) -> None:
+    code, out, err = run("ticket", "hold", ticket)
+    assert (code, out) == (Exit.USAGE, "")
+    assert "\x1b[2J" not in err
+
+
+def test_send_names_what_is_no_address_in_the_users_own_word() -> None:
+    args = ("--ticket", "T-1", "--from", "desk@a.test", "--text", "x", "--to", "ann@b.test, alice")
+    code, _, err = run("send", *args, "--dry-run")
+    assert code == Exit.USAGE
+    assert "to[1].address: 'alice' is not a mail address" in err
 
 
 def test_a_reader_that_goes_away_is_no_fault() -> None:

@@ -9,9 +9,9 @@ import pytest
 from fakes.memory_log import MemoryLog, MemoryWriter
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.core.dlq import DeadMail, Place, Selection, plan_discard, plan_replay
+from postlane.core.events.status import Origin
+from postlane.core.events.trail import Dead, ReplayOf, Resolution, decode_replay, encode, encode_claim
 from postlane.core.partitioner import partition_of
-from postlane.core.status import Origin
-from postlane.core.trail import Dead, ReplayOf, Resolution, decode_replay, encode, encode_claim
 from postlane.ops.dlq_log import BEHIND, DlqLog, Resolving
 from postlane.ops.exits import CommandFailed
 from postlane.ports import Fenced, LogRecord, NewRecord, TopicPartition, TransactionAborted

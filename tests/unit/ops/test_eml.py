@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from postlane.core.mail import Address, Header
-from postlane.core.request import AutoSubmitted
-from postlane.core.request_rules import check_request
+from postlane.core.events.mail import Address, Header
+from postlane.core.events.request import AutoSubmitted
+from postlane.core.events.request_rules import check_request
 from postlane.ops.draft import Draft, read_addresses, read_header
 from postlane.ops.eml import UnusableMail, request_from_eml
 

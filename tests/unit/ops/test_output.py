@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from postlane.core.received import MailboxCursor
-from postlane.ops.output import iso, iso_ms, plain, print_json, print_table, shortened
+from postlane.core.events.received import MailboxCursor
+from postlane.ops.output import iso, iso_ms, plain, print_json, print_line, print_table, say, shortened
 
 AT = datetime(2026, 11, 22, 7, 10, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
 
@@ -38,3 +38,20 @@ def test_a_table_in_a_pipe_has_one_line_per_row(capsys: pytest.CaptureFixture[st
     assert len(lines) == 3
     assert long in lines[1]
     assert "[b]" in lines[2]
+
+
+def test_what_strangers_wrote_drives_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = "T-1\x1b[2J\x9b2J\r\u202eé"
+    written = r"T-1\x1b[2J\x9b2J\x0d\u202eé"
+    say(bad)
+    assert capsys.readouterr().err == f"{written}\n"
+    print_line(bad)
+    print_table(("TICKET", "WORDS"), [(bad, "x")])
+    line, head, row = capsys.readouterr().out.splitlines()
+    assert line == written
+    assert row == f"{written}  x"
+    assert head.index("WORDS") == row.index("  x") + 2
+    print_json({"ticket_id": bad})
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\x9b", "\u202e"} & set(shown)
+    assert json.loads(shown) == {"ticket_id": bad}

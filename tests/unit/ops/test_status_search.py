@@ -8,12 +8,12 @@ import pytest
 from fakes.memory_log import MemoryLog
 from postlane.adapters.avro_codec import Codec
 from postlane.core.dlq import Place
+from postlane.core.events.mail import Address
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState, MailStatus, Origin
+from postlane.core.events.trail import Dead, ReplayOf, Resolution, Resolved, encode, encode_replay
 from postlane.core.history import MailHistory, Replay, Where
-from postlane.core.mail import Address
 from postlane.core.partitioner import partition_of
-from postlane.core.request import MailRequested
-from postlane.core.status import MailState, MailStatus, Origin
-from postlane.core.trail import Dead, ReplayOf, Resolution, Resolved, encode, encode_replay
 from postlane.ops.scanning import FIRST_SPAN_RECORDS
 from postlane.ops.status_search import Asked, Kind, StatusSearch
 from postlane.ports import CommitPoint, NewRecord, TopicPartition

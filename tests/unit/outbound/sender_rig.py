@@ -16,16 +16,16 @@ from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.http_health import Health
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.smtp_rules_file import load_classifier
-from postlane.core.command import Command, Wish, command_key
-from postlane.core.dead_limit import DeadLimit, DeadLimitPolicy
-from postlane.core.lanes import LanesPolicy
+from postlane.core.events.command import Command, Wish, command_key
+from postlane.core.events.status import MailState, MailStatus
 from postlane.core.metrics import OUTBOUND_METRICS
-from postlane.core.mime_build import BuildPolicy
-from postlane.core.relay_gate import GatePolicy, RelayGate
-from postlane.core.rest import RestPolicy
-from postlane.core.retry import RetryPolicy
-from postlane.core.status import MailState, MailStatus
+from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
+from postlane.core.sending.lanes import LanesPolicy
+from postlane.core.sending.relay_gate import GatePolicy, RelayGate
+from postlane.core.sending.rest import RestPolicy
+from postlane.core.sending.retry import RetryPolicy
 from postlane.core.ticket_marks import SigningKeys
+from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.control import ControlReader
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from postlane.core.rest import RestPolicy
+from postlane.core.sending.rest import RestPolicy
 from postlane.ports import LogRecord
 from unit.outbound.sender_rig import CONNECTIONS, Site, running, until
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fakes.memory_sink import MemorySink
 from fakes.relay_script import RelayScript
-from postlane.core.status import MailState
+from postlane.core.events.status import MailState
 from unit.outbound.sender_rig import DEAD_LIMIT_MAILS, SOON_AGAIN, running, until
 
 MAILS = 40

@@ -3,8 +3,8 @@
 import pytest
 
 from postlane.adapters.avro_codec import Codec
-from postlane.core.lane_mail import Arrival
-from postlane.core.trail import ReplayOf, encode_replay
+from postlane.core.events.trail import ReplayOf, encode_replay
+from postlane.core.sending.lane_mail import Arrival
 from postlane.outbound.intake import Intake
 from postlane.ports import LogRecord, TopicPartition
 from unit.core.lane_bench import request

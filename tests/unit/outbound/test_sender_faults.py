@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from fakes.memory_sink import MemorySink
 from fakes.relay_script import RelayScript
-from postlane.core.status import MailState
-from postlane.core.transcript import Envelope, Transcript
+from postlane.core.events.status import MailState
+from postlane.core.smtp.transcript import Envelope, Transcript
 from postlane.outbound import committer
 from postlane.ports import LogUnavailable
 from unit.outbound.sender_rig import ATTEMPTS_MAX, CONNECTIONS, SOON_AGAIN, UNCOMMITTED_MAX, running, until

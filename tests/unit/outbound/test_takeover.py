@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from fakes.memory_log import MemoryLog
 from postlane.adapters.avro_codec import Codec
-from postlane.core.status import MailState, MailStatus, Origin
-from postlane.core.trail import Dead, Done, Put, Resolved, decode, encode
+from postlane.core.events.status import MailState, MailStatus, Origin
+from postlane.core.events.trail import Dead, Done, Put, Resolved, decode, encode
 from postlane.outbound.control import ControlReader
 from postlane.outbound.takeover import TakenOver, TakeOver
 from postlane.outbound.topics import OutboundTopics

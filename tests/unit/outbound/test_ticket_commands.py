@@ -6,8 +6,8 @@ import pytest
 
 from fakes.memory_sink import MemorySink
 from fakes.relay_script import RelayScript
-from postlane.core.command import Wish
-from postlane.core.status import MailState
+from postlane.core.events.command import Wish
+from postlane.core.events.status import MailState
 from postlane.outbound import partition
 from unit.outbound.sender_rig import SOON_AGAIN, Site, running, until
 

@@ -1,0 +1,1 @@
+"""From hostile bytes to a MailReceived: MIME, text, marks of tickets, classification."""

@@ -1,0 +1,123 @@
+"""Address lists (RFC 5322 section 3.4) and message ids (section 3.6.4), read with tolerance; linear in their length.
+
+Groups give their members, comments are dropped or, for a bare address, taken as its name. What cannot be read as an address is kept
+as a name with an empty address, because it is still evidence.
+"""
+
+import re
+
+from postlane.core.events.mail import Address
+from postlane.core.reading.mime_headers import decode_header
+
+ADDRESSES_MAX = 500  # per mail and field: more than any help desk needs to see
+ADDRESS_TEXT_MAX = 320  # an addr-spec has at most 254 characters; names are cut here as well
+MESSAGE_IDS_MAX = 100  # newest kept: References of old threads grow without end
+MESSAGE_ID_MAX = 998  # a header line (RFC 5322 section 2.1.1)
+
+_BRACKETED_ID = re.compile(r"<([^<>]{1,998})>")
+_BARE_ID = re.compile(r"[^\s,;<>]{1,900}@[^\s,;<>]{1,250}")
+_BLANKS = re.compile(r"\s+")
+_ROUTE = re.compile(r"^@[^:]*:")
+_QUOTED_PAIR = re.compile(rb"\\(.)")
+
+
+def parse_addresses(value: bytes) -> tuple[Address, ...]:
+    """The mailboxes of a From, To, Cc or Reply-To value, in order, duplicates kept."""
+    tokens, balanced = _split_list(value)
+    if not balanced:  # an unclosed quote or comment would swallow what follows
+        tokens, _ = _split_list(value.translate(None, b'"()'))
+    found = (_mailbox(token) for token in tokens)
+    return tuple(address for address in found if address is not None)[:ADDRESSES_MAX]
+
+
+def parse_message_ids(value: str) -> tuple[str, ...]:
+    """Message ids with their angle brackets; ids without brackets or joined by commas (Exchange, iOS) are read too."""
+    found = [_BLANKS.sub("", match[1]) for match in _BRACKETED_ID.finditer(value)]
+    if not found:
+        found = [match[0] for match in _BARE_ID.finditer(value[: MESSAGE_IDS_MAX * MESSAGE_ID_MAX])]
+    distinct = list(dict.fromkeys(f"<{message_id}>" for message_id in found if message_id))
+    return tuple(distinct[:1] + distinct[1:][-(MESSAGE_IDS_MAX - 1) :])
+
+
+_LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*"|\\.|[()<>,;:]|[^"\\()<>,;:]+|.', re.DOTALL)
+
+
+class _Token:
+    """One list element while it is read: the words outside, the address in angle brackets, comments."""
+
+    def __init__(self) -> None:
+        self.words = bytearray()
+        self.angle: bytearray | None = None
+        self.comment = bytearray()
+
+
+def _split_list(value: bytes) -> tuple[list[_Token], bool]:
+    """The list's elements, and whether every quote and comment was closed."""
+    reader = _ListReader()
+    for found in _LEXEME.finditer(value):
+        reader.take(found[0])
+        if len(reader.tokens) > ADDRESSES_MAX:
+            break
+    return reader.tokens, reader.balanced and not reader.comment_depth
+
+
+class _ListReader:
+    """Where in an address list we are: in a comment (they nest), in angle brackets, or outside."""
+
+    def __init__(self) -> None:
+        self.tokens = [_Token()]
+        self.balanced = True
+        self.comment_depth = 0
+        self._in_angle = False
+
+    def take(self, lexeme: bytes) -> None:
+        """Use one lexeme: a quoted string, an escaped character, a special, or a run of anything else."""
+        token = self.tokens[-1]
+        match lexeme:
+            case b"(":
+                self.comment_depth += 1
+            case b")" if self.comment_depth:
+                self.comment_depth -= 1
+            case _ if self.comment_depth:
+                token.comment += lexeme
+            case b"<" if not self._in_angle:
+                self._in_angle = True
+                token.angle = bytearray()
+            case b">" if self._in_angle:
+                self._in_angle = False
+            case b"," | b";" if not self._in_angle:
+                self.tokens.append(_Token())
+            case b":" if not self._in_angle and b"@" not in token.words:
+                token.words.clear()  # the name of a group (RFC 5322 section 3.4)
+            case _:
+                self.balanced = self.balanced and lexeme != b'"'
+                (token.angle if self._in_angle and token.angle is not None else token.words).extend(lexeme)
+
+
+def _mailbox(token: _Token) -> Address | None:
+    words = bytes(token.words).strip()
+    if token.angle is not None:
+        address = _addr_spec(bytes(token.angle))
+        name = _phrase(words)
+        return Address(address=address, name=name) if address or name else None
+    if b"@" in words:
+        return Address(address=_addr_spec(words), name=_phrase(bytes(token.comment)))
+    name = _phrase(words)
+    if "@" in name and " " not in name:  # a whole address hidden in an encoded word
+        return Address(address=name[:ADDRESS_TEXT_MAX])
+    return Address(address="", name=name) if name else None
+
+
+def _addr_spec(value: bytes) -> str:
+    text = _BLANKS.sub("", decode_header(value)) if b'"' not in value else decode_header(value)
+    text = _ROUTE.sub("", text.strip("<> "))
+    return text.removeprefix("mailto:")[:ADDRESS_TEXT_MAX]
+
+
+def _phrase(words: bytes) -> str:
+    text = words.strip()
+    if text.startswith(b'"') and text.endswith(b'"') and len(text) >= 2:
+        text = _QUOTED_PAIR.sub(rb"\1", text[1:-1])
+    else:
+        text = text.replace(b'"', b"")
+    return _BLANKS.sub(" ", decode_header(text)).strip(" '")[:ADDRESS_TEXT_MAX]

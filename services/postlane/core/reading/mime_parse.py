@@ -1,0 +1,154 @@
+"""Raw bytes -> ParsedMail: hostile input is the normal case, so everything has a limit and nothing raises.
+
+What could not be read as it should is listed in `defects`, and the parse status says how much can be relied on.
+"""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from postlane.core.events.mail import Address, Header
+from postlane.core.events.received import ParseStatus
+from postlane.core.reading.mime_addresses import parse_addresses, parse_message_ids
+from postlane.core.reading.mime_bodies import read_bodies
+from postlane.core.reading.mime_headers import HeaderBlock, decode_header, split_headers
+from postlane.core.reading.mime_parts import split_parts
+from postlane.core.reading.parsed_mail import ParsedMail
+
+DEFECTS_MAX = 50  # enough to see what is wrong
+HEADER_BLOCK_MAX = 1024 * 1024  # bytes looked at when only the headers are read
+DATE_CHARACTERS_MAX = 100  # an honest Date has about 40
+SUBJECT_CHARACTERS_MAX = 2000
+EARLIEST_DATE = datetime(1971, 1, 1, tzinfo=UTC)  # before e-mail as we know it: a broken clock
+LATEST_DATE = datetime(2200, 1, 1, tzinfo=UTC)
+
+# Where delivery wrote the recipient, nearest hop first; research/tickets.md (a).
+DELIVERED_TO_HEADERS = (
+    "X-Gm-Original-To",
+    "Delivered-To",
+    "X-Original-To",
+    "Envelope-To",
+    "X-Envelope-To",
+    "X-Delivered-To",
+    "X-Forwarded-To",
+    "Resent-To",
+)
+ONCE = (
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Subject",
+    "Date",
+)
+
+
+def parse_mail(raw: bytes) -> ParsedMail:
+    """Read a whole mail."""
+    tree = split_parts(raw)
+    bodies = read_bodies(tree.root)
+    mail = _from_headers(tree.root.headers, (*tree.defects, *bodies.defects))
+    report = tree.root.content_type
+    is_report = report.value == "multipart/report"
+    return replace(
+        mail,
+        text=bodies.text,
+        html=bodies.html,
+        sanitized_html=bodies.sanitized_html,
+        reply_text=bodies.reply_text,
+        attachments=bodies.attachments,
+        part_types=bodies.part_types,
+        report_type=report.parameters.get("report-type", "").lower() if is_report else None,
+        report_text=bodies.report_text,
+    )
+
+
+def parse_headers(raw: bytes, why: str) -> ParsedMail:
+    """Read the header block alone; `why` becomes a defect. For mail too large or too hostile to be read whole."""
+    head = raw[:HEADER_BLOCK_MAX]
+    head = head if b"\n" in head else head.replace(b"\r", b"\n")
+    block = split_headers(head, 0, len(head))
+    mail = _from_headers(block, (why, *block.defects))
+    return replace(mail, parse_status=ParseStatus.HEADERS_ONLY)
+
+
+def unreadable_mail(why: str) -> ParsedMail:
+    """What is left when nothing could be read: the event then carries the raw bytes' name and this reason."""
+    return ParsedMail(parse_status=ParseStatus.FAILED, defects=(why,))
+
+
+def _from_headers(block: HeaderBlock, structural: tuple[str, ...]) -> ParsedMail:
+    subject = decode_header(block.first("subject"))
+    message_ids = parse_message_ids(_text(block, "message-id"))
+    date, date_defect = _date(_text(block, "date"))
+    from_addresses = parse_addresses(block.first("from"))
+    defects = [*structural, *_header_defects(block), *date_defect]
+    if not any("@" in address.address for address in from_addresses):
+        defects.append("From names no address")
+    if not message_ids:
+        defects.append("Message-ID is missing")
+    distinct = tuple(dict.fromkeys(defects))[:DEFECTS_MAX]
+    return ParsedMail(
+        parse_status=ParseStatus.DEFECTIVE if distinct else ParseStatus.OK,
+        defects=distinct,
+        headers=tuple(Header(name=field.name, value=decode_header(field.value)) for field in block.fields),
+        message_id=message_ids[0] if message_ids else None,
+        in_reply_to=parse_message_ids(_text(block, "in-reply-to")),
+        references=parse_message_ids(_text(block, "references")),
+        date=date,
+        from_addresses=from_addresses,
+        sender=next(iter(parse_addresses(block.first("sender"))), None),
+        reply_to=_addresses(block, "reply-to"),
+        to=_addresses(block, "to"),
+        cc=_addresses(block, "cc"),
+        delivered_to=_delivered_to(block),
+        return_path=_return_path(block),
+        subject=subject[:SUBJECT_CHARACTERS_MAX],
+    )
+
+
+def _text(block: HeaderBlock, name: str) -> str:
+    return decode_header(block.first(name))
+
+
+def _addresses(block: HeaderBlock, name: str) -> tuple[Address, ...]:
+    """Recipient fields may stand more than once in broken mail; all of them count."""
+    return tuple(address for value in block.raw(name) for address in parse_addresses(value))
+
+
+def _delivered_to(block: HeaderBlock) -> tuple[str, ...]:
+    found = (address.address for name in DELIVERED_TO_HEADERS for address in _addresses(block, name))
+    return tuple(dict.fromkeys(address for address in found if "@" in address))
+
+
+def _return_path(block: HeaderBlock) -> str | None:
+    """The reverse path; empty for `<>`, which marks bounces and automatic mail (RFC 5321 section 4.5.5)."""
+    values = block.raw("return-path")
+    if not values:
+        return None
+    return next((address.address for address in parse_addresses(values[0])), "")
+
+
+def _header_defects(block: HeaderBlock) -> list[str]:
+    return [f"{name} is given more than once" for name in ONCE if len(block.raw(name)) > 1]
+
+
+_TRAILING_COMMENT = re.compile(r"\([^()]*\)\s*$")
+
+
+def _date(value: str) -> tuple[datetime | None, tuple[str, ...]]:
+    if not value:
+        return None, ("Date is missing",)
+    try:
+        date = parsedate_to_datetime(_TRAILING_COMMENT.sub("", value[:DATE_CHARACTERS_MAX]))
+        utc = date and (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        utc = None
+    if utc is None or not EARLIEST_DATE <= utc <= LATEST_DATE:
+        return None, ("Date cannot be read",)
+    return utc, ()

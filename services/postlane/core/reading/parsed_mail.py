@@ -1,0 +1,69 @@
+"""What reading one mail gives, before anything of it is stored: plain values that cross process borders."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from postlane.core.events.mail import Address, Disposition, Header
+from postlane.core.events.received import Classification, MatchCandidate, ParseStatus, Verdicts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedAttachment:
+    """A part that is not body, decoded; `filename` is safe to be a file's name."""
+
+    filename: str
+    content_type: str
+    disposition: Disposition
+    content: bytes
+    content_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedMail:
+    """One mail's headers and bodies. `part_types` are the types of every part, `report_type` that of multipart/report.
+
+    `report_text` is the machine-readable part of a report (RFC 3464, RFC 8098, RFC 5965).
+    """
+
+    parse_status: ParseStatus
+    defects: tuple[str, ...] = ()
+    headers: tuple[Header, ...] = ()
+    message_id: str | None = None
+    in_reply_to: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    date: datetime | None = None
+    from_addresses: tuple[Address, ...] = ()
+    sender: Address | None = None
+    reply_to: tuple[Address, ...] = ()
+    to: tuple[Address, ...] = ()
+    cc: tuple[Address, ...] = ()
+    delivered_to: tuple[str, ...] = ()
+    return_path: str | None = None
+    subject: str = ""
+    text: str | None = None
+    html: str | None = None
+    sanitized_html: str | None = None
+    reply_text: str | None = None
+    attachments: tuple[ParsedAttachment, ...] = ()
+    part_types: tuple[str, ...] = ()
+    report_type: str | None = None
+    report_text: str = ""
+
+    def header_values(self, name: str) -> tuple[str, ...]:
+        """The decoded values of every header of that name (case-insensitive), topmost first."""
+        wanted = name.lower()
+        return tuple(header.value for header in self.headers if header.name.lower() == wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailReading:
+    """A parsed mail with what core.reading.ticket_match and core.reading.mail_class say about it."""
+
+    mail: ParsedMail
+    verdicts: Verdicts
+    ticket_id: str | None = None
+    matches: tuple[MatchCandidate, ...] = ()
+    conflict: bool = False
+    classifications: tuple[Classification, ...] = ()
+    authentication_results: tuple[str, ...] = ()
+    spam_verdict: str | None = None

@@ -1,0 +1,1 @@
+"""Outbound: lanes, journal, ledger, recovery, retries. Start with `lanes`, then `lane_steps`."""

@@ -1,0 +1,145 @@
+"""What an attempt's judgement means for its mail: an end, or another attempt."""
+
+from dataclasses import dataclass
+
+from postlane.core.events.status import MailState, RecipientOutcome, RecipientState, SmtpReply
+from postlane.core.sending.lane_mail import LaneMail
+from postlane.core.sending.retry import GiveUp, RetryPolicy, Wait
+from postlane.core.smtp.attempt import Attempted, RecipientTrouble, describe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """Recipients that an attempt has ended, and the words for their dead-letter copy; others of the mail may still wait."""
+
+    recipients: tuple[str, ...]
+    cause: str
+    reason: str
+    reply: SmtpReply | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aftermath:
+    """`again_at` None = the mail has ended. `dead` = whose copy goes to the DLQ, `remaining` = those still to be served."""
+
+    state: MailState
+    cause: str
+    reason: str
+    attempt: int
+    reply: SmtpReply | None
+    recipients: tuple[RecipientOutcome, ...]
+    again_at: float | None = None
+    remaining: tuple[str, ...] = ()
+    dead: Death | None = None
+    partial: bool = False
+    unknown: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether the mail is over."""
+        return self.again_at is None
+
+
+def weigh(mail: LaneMail, attempted: Attempted, policy: RetryPolicy, now: float, jitter: float) -> Aftermath:
+    """Decide what follows an attempt in which the relay judged the mail or the connection broke over it."""
+    split_only = bool(attempted.waiting) and all(t.wait_seconds == 0 for t in attempted.waiting)
+    attempt = mail.attempt + (0 if split_only and attempted.delivered else 1)
+    if not attempted.waiting:
+        return _ended(attempted, attempt)
+    waits = [trouble.wait_seconds for trouble in attempted.waiting if trouble.wait_seconds is not None]
+    wait = Wait(
+        cause=attempted.waiting[0].cause,
+        jitter=jitter,
+        asked_seconds=max(waits) if waits and (split_only or max(waits) > 0) else None,
+        expires_at=expires_at(mail),
+    )
+    decision = policy.after_failure(max(attempt, 1), now, now - mail.first_seen, wait)
+    waiting = tuple(trouble.address for trouble in attempted.waiting)
+    first = attempted.waiting[0]
+    if isinstance(decision, GiveUp):
+        reason = f"{decision.reason}; last: {told(first)}"
+        everybody = waiting + tuple(trouble.address for trouble in attempted.failed)
+        return Aftermath(
+            state=MailState.EXPIRED,
+            cause="expired",
+            reason=reason,
+            attempt=attempt,
+            reply=reply_of(first),
+            recipients=_outcomes(attempted, RecipientState.FAILED),
+            dead=Death(recipients=everybody, cause="expired", reason=reason, reply=reply_of(first)),
+            unknown=attempted.unknown,
+        )
+    return Aftermath(
+        state=MailState.DEFERRED,
+        cause=first.cause,
+        reason=told(first),
+        attempt=attempt,
+        reply=reply_of(first),
+        recipients=_outcomes(attempted, RecipientState.WAITING),
+        again_at=decision.due,
+        remaining=waiting,
+        dead=_death(attempted),
+        partial=bool(attempted.delivered or attempted.failed),
+        unknown=attempted.unknown,
+    )
+
+
+def _death(attempted: Attempted) -> Death | None:
+    if not attempted.failed:
+        return None
+    first = attempted.failed[0]
+    refused = tuple(trouble.address for trouble in attempted.failed)
+    return Death(recipients=refused, cause=first.cause, reason=told(first), reply=reply_of(first))
+
+
+def _ended(attempted: Attempted, attempt: int) -> Aftermath:
+    if attempted.failed:
+        first = attempted.failed[0]
+        state, cause, reason, reply = MailState.FAILED, first.cause, told(first), reply_of(first)
+    else:
+        text = "" if attempted.accepted is None else attempted.accepted.text
+        state, cause, reason, reply = (
+            MailState.SENT,
+            "accepted",
+            f"the relay accepted it: {text}",
+            attempted.accepted,
+        )
+    recipients = _outcomes(attempted, RecipientState.WAITING)
+    return Aftermath(
+        state=state,
+        cause=cause,
+        reason=reason,
+        attempt=attempt,
+        reply=reply,
+        recipients=recipients,
+        dead=_death(attempted),
+    )
+
+
+def _outcomes(attempted: Attempted, waiting_as: RecipientState) -> tuple[RecipientOutcome, ...]:
+    delivered = tuple(
+        RecipientOutcome(address=address, state=RecipientState.DELIVERED, reply=attempted.accepted)
+        for address in attempted.delivered
+    )
+    troubled = tuple(
+        RecipientOutcome(address=trouble.address, state=state, reply=reply_of(trouble))
+        for troubles, state in ((attempted.waiting, waiting_as), (attempted.failed, RecipientState.FAILED))
+        for trouble in troubles
+    )
+    return delivered + troubled
+
+
+def expires_at(mail: LaneMail) -> float | None:
+    """The request's own end of life in seconds since 1970, where it is known and set."""
+    request = mail.content.request if mail.content is not None else None
+    return None if request is None or request.expires_at is None else request.expires_at.timestamp()
+
+
+def told(trouble: RecipientTrouble) -> str:
+    """The trouble in words: who, and what the relay or the network said."""
+    return f"{trouble.address}: {describe(trouble.answer)}"
+
+
+def reply_of(trouble: RecipientTrouble) -> SmtpReply | None:
+    """The relay's words, if it spoke."""
+    return trouble.answer if isinstance(trouble.answer, SmtpReply) else None

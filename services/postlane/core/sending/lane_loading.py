@@ -1,0 +1,66 @@
+"""Which parked mails' bytes are read back from the journal, and when they are let go again."""
+
+from collections.abc import Iterator
+
+from postlane.core.events.status import MailState
+from postlane.core.sending.lane_mail import Content, Effect, LaneMail, Load, Loaded, Stillborn
+from postlane.core.sending.lane_queue import Lane
+from postlane.core.sending.lanes import Lanes
+
+LOADS_MAX = 256  # parked mails read ahead of a free slot; bounds their memory
+
+
+def loads(lanes: Lanes, now: float, most: int | None = None) -> Iterator[Effect]:
+    """Ask for the bytes of lanes whose head is due, up to `most` at a time."""
+    unloaded = lanes.queue.unloaded
+    limit = most if most is not None else LOADS_MAX if lanes.hold is None else 0
+    while unloaded and lanes.loading < limit:
+        lane = unloaded.popleft()
+        lane.queued = False
+        head = lane.mails[0] if lane.mails else None
+        if head is None or lane.busy or lane.awaiting or lanes.is_held(lane):
+            continue
+        if head.content is not None or head.retry_offset is None:
+            lanes.place(lane, now)  # its bytes have come since, to be written again
+            continue
+        lane.busy = head
+        lanes.loading += 1
+        yield Load(head.origin, head.retry_offset)
+
+
+def loaded(lanes: Lanes, event: Loaded, now: float) -> Iterator[Effect]:
+    """The bytes of a parked mail have come, or are gone."""
+    if event.refresh:
+        _refreshed(lanes, event)
+        return
+    lanes.loading -= 1
+    mail = lanes.mails[event.origin]
+    lane = lanes.lanes[mail.lane]
+    lane.busy = None
+    gone = Stillborn(
+        MailState.FAILED, "journal_record_lost", "its journal record was deleted or damaged", dead=True
+    )
+    lanes.remember(mail, event.content or Content(value=None, headers=(), stillborn=gone))
+    lanes.place(lane, now)
+    yield from ()
+
+
+def _refreshed(lanes: Lanes, event: Loaded) -> None:
+    mail = lanes.mails.get(event.origin)
+    if (
+        mail is None
+        or event.content is None
+        or mail.content is not None
+        or lanes.lanes[mail.lane].busy is mail
+    ):
+        return  # over, gone, or on its way out: then it needs no new put, or gets one anyway
+    lanes.remember(mail, event.content)
+    lanes.committing.want_put(mail)
+
+
+def release_bytes(lanes: Lanes, lane: Lane, mail: LaneMail, now: float) -> None:
+    """The journal holds this mail: forget its bytes."""
+    if lane.mails[0] is mail and mail.due <= now and not lanes.is_held(lane):
+        return  # about to start: reading it back would only cost time
+    lanes.forget(mail)
+    mail.content = None

@@ -1,0 +1,1 @@
+"""What relays' answers mean: transcripts of attempts, rules, judgements."""

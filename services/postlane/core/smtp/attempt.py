@@ -1,0 +1,157 @@
+"""What one SMTP attempt means for each recipient, for the mail and for the relay.
+
+said by          HOLD x relay           RETRY, HOLD x other       FAIL                  no reply (Lost)
+connect ... auth relay held             relay held                relay held            relay held
+MAIL, DATA       relay held             all wait                  all fail              all wait: connection_lost
+RCPT             held if none served    that recipient waits      that recipient fails  the rest waits: connection_lost
+final dot        relay held             all wait                  all fail              all wait: outcome_unknown
+
+"All" are the recipients that RCPT did not refuse. A held relay counts no attempt, so it is said only when nobody has been served
+by this attempt; once somebody has been, the others wait and the next attempt tells what the relay wants.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from postlane.core.events.status import SmtpReply
+from postlane.core.smtp.smtp_reply import Outcome, Scope, Verdict
+from postlane.core.smtp.transcript import Answer, Lost, Phase, Transcript
+
+Classify = Callable[[SmtpReply], Verdict]
+
+CAUSE_AUTH = "auth"
+CAUSE_CONNECTION = "connection"
+CAUSE_TLS = "tls"
+CAUSE_CONNECTION_LOST = "connection_lost"
+CAUSE_OUTCOME_UNKNOWN = "outcome_unknown"
+CAUSE_TOO_MANY_RECIPIENTS = "too_many_recipients"
+
+_BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH})
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientTrouble:
+    """Why one recipient was not served. `wait_seconds` is None where nobody named a time; 0 = send at once."""
+
+    address: str
+    cause: str
+    answer: Answer
+    wait_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """An attempt that counts: every recipient stands in exactly one of the three.
+
+    `accepted` is the reply to the final dot. `unknown`: the connection broke after the final dot, so those who wait may have
+    the mail already; they are sent the same bytes again.
+    """
+
+    delivered: tuple[str, ...]
+    waiting: tuple[RecipientTrouble, ...]
+    failed: tuple[RecipientTrouble, ...]
+    accepted: SmtpReply | None
+    unknown: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayHeld:
+    """The relay as a whole must wait; nothing about this mail is counted. `auth`: a person must repair the account."""
+
+    cause: str
+    reason: str
+    reply: Answer
+    wait_seconds: float | None
+    auth: bool
+
+
+Judgement = Attempted | RelayHeld
+
+
+def judge(transcript: Transcript, recipients: tuple[str, ...], classify: Classify) -> Judgement:
+    """Decide what the relay's answers mean; `recipients` are those of the envelope, in order."""
+    refused = dict(transcript.refused)
+    taken = tuple(address for address in recipients if address not in refused)
+    if transcript.accepted is not None:
+        waiting, failed = _troubles(transcript.refused, classify, served=True)
+        return Attempted(
+            delivered=taken, waiting=waiting, failed=failed, accepted=transcript.accepted, unknown=False
+        )
+    answers = [answer for _, answer in transcript.refused]
+    if transcript.stopped is not None:
+        answers.insert(0, transcript.stopped)
+    for answer in answers:
+        if held := _hold(transcript.relay, answer, classify):
+            return held
+    stopped = transcript.stopped
+    all_of_them = transcript.refused
+    if stopped is not None:
+        all_of_them += tuple((address, stopped) for address in taken)
+    waiting, failed = _troubles(all_of_them, classify, served=False)
+    unknown = isinstance(stopped, Lost) and stopped.phase is Phase.FINAL
+    return Attempted(delivered=(), waiting=waiting, failed=failed, accepted=None, unknown=unknown)
+
+
+def describe(answer: Answer) -> str:
+    """An answer in one line for people: `550 5.1.1 No such user (rcpt)`."""
+    match answer:
+        case SmtpReply():
+            words = (str(answer.code), answer.enhanced_code, answer.text)
+            return f"{' '.join(word for word in words if word)} ({answer.phase})"
+        case Lost():
+            return f"{answer.error} ({answer.phase})"
+        case _:
+            assert_never(answer)
+
+
+def _hold(relay: str, answer: Answer, classify: Classify) -> RelayHeld | None:
+    """The relay's hold that this answer asks for, if it does."""
+    wait_seconds = None
+    match answer:
+        case Lost() if answer.phase not in _BEFORE_MAIL:
+            return None
+        case Lost():
+            cause = CAUSE_TLS if answer.phase is Phase.TLS else CAUSE_CONNECTION
+        case SmtpReply():
+            verdict = classify(answer)
+            holds = verdict.outcome is Outcome.HOLD and verdict.scope is Scope.RELAY
+            if not holds and answer.phase not in _BEFORE_MAIL:
+                return None
+            cause, wait_seconds = verdict.cause, verdict.wait_seconds
+        case _:
+            assert_never(answer)
+    return RelayHeld(
+        cause=cause,
+        reason=f"relay {relay}: {describe(answer)}",
+        reply=answer,
+        wait_seconds=wait_seconds,
+        auth=cause == CAUSE_AUTH,
+    )
+
+
+def _troubles(
+    answers: tuple[tuple[str, Answer], ...], classify: Classify, *, served: bool
+) -> tuple[tuple[RecipientTrouble, ...], tuple[RecipientTrouble, ...]]:
+    """Who waits and who has failed."""
+    waiting: list[RecipientTrouble] = []
+    failed: list[RecipientTrouble] = []
+    for address, answer in answers:
+        match answer:
+            case Lost():
+                cause = CAUSE_OUTCOME_UNKNOWN if answer.phase is Phase.FINAL else CAUSE_CONNECTION_LOST
+                waiting.append(RecipientTrouble(address, cause, answer, None))
+            case SmtpReply():
+                verdict = classify(answer)
+                trouble = RecipientTrouble(address, verdict.cause, answer, _wait(verdict, served=served))
+                (failed if verdict.outcome is Outcome.FAIL else waiting).append(trouble)
+            case _:
+                assert_never(answer)
+    return tuple(waiting), tuple(failed)
+
+
+def _wait(verdict: Verdict, *, served: bool) -> float | None:
+    """More recipients than a mail may have are sent at once (RFC 5321 section 4.5.3.1.10), but only if some were taken."""
+    if verdict.cause == CAUSE_TOO_MANY_RECIPIENTS:
+        return 0.0 if served else None
+    return verdict.wait_seconds
