@@ -66,7 +66,10 @@ class TakeOver:
         statuses = self._read_statuses(status, plan, status_bounds.end, topic_id)
         ends = status_bounds.end, retry_bounds.end
         recovered = conclude(plan, journal, statuses, ends, topic_id)
-        return TakenOver(topic_id, recovered, revealed + plan.alarms, self.control.read(partition))
+        alarms = revealed + plan.alarms
+        if recovered.truncated and not plan.truncated:
+            alarms += (f"{topics.main} has lost its end: what was sent of it since may be sent again",)
+        return TakenOver(topic_id, recovered, alarms, self.control.read(partition))
 
     def _reveal(self, writer: LogWriter, partition: int) -> tuple[str, ...]:
         """Make records readable whose transaction has ended without saying so in their partition; what was found.

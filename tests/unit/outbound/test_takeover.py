@@ -16,10 +16,17 @@ TOPICS = OutboundTopics(main="main", retry="retry", status="status", dlq="dlq")
 RETRY, STATUS, DLQ = (TopicPartition(topic, 0) for topic in ("retry", "status", "dlq"))
 
 
+MAIN = TopicPartition("main", 0)
+
+
 def site() -> MemoryLog:
     log = MemoryLog()
     for topic in ("main", "retry", "status", "dlq", "control"):
         log.create_topic(topic, 1)
+    writer = log.writer("desk")
+    writer.take_over()
+    writer.stage([NewRecord(to=MAIN, key=b"t", value=b"request", headers=())] * 8)
+    writer.commit()
     return log
 
 

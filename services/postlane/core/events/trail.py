@@ -3,7 +3,7 @@
 All values are UTF-8 text, so that any Kafka tool can show them; the record's value stays the original bytes, untouched.
 
 kind       topic       value       headers besides the origin
-put        retry       original    attempt, first-seen, due, remaining?, held?, cause, reason
+put        retry       original    attempt, first-seen, due, remaining?, held, topic-rank, cause, reason
 done       retry       none
 dead       dlq         original    attempt, first-seen, died, remaining?, cause, reason, reply?
 resolved   dlq         none        resolves, resolution, resolved-at, reason?
@@ -49,7 +49,10 @@ class BadTrail(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
-    """A parked mail: when it is due and what is left to do. `remaining` None = all recipients; `held` > 0 = the n-th hold."""
+    """A parked mail: when it is due and what is left to do. `remaining` None = all recipients; `held` > 0 = the n-th hold.
+
+    `topic_rank` orders topics that followed each other under one name: mail of a lower rank was requested earlier.
+    """
 
     origin: Origin
     attempt: int
@@ -59,6 +62,7 @@ class Put:
     held: int
     cause: str
     reason: str
+    topic_rank: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,7 @@ def encode(entry: Entry) -> Headers:
                 "first-seen": str(entry.first_seen_ms),
                 "due": str(entry.due_ms),
                 "held": str(entry.held),
+                "topic-rank": str(entry.topic_rank),
                 "cause": entry.cause,
                 "reason": entry.reason,
             }
@@ -165,6 +170,7 @@ def decode(headers: Iterable[tuple[str, bytes]]) -> Entry:
                 held=fields.number("held"),
                 cause=fields.token("cause"),
                 reason=fields.text("reason"),
+                topic_rank=0 if fields.optional("topic-rank") is None else fields.number("topic-rank"),
             )
         case Kind.DONE:
             return Done(origin=fields.origin())

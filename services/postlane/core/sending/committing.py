@@ -200,6 +200,7 @@ def _put_copy(mail: LaneMail) -> PutCopy:
             due_ms=round(mail.due * 1000),
             remaining=mail.remaining,
             held=mail.held,
+            topic_rank=mail.topic_rank,
             cause=mail.cause,
             reason=mail.reason,
         ),

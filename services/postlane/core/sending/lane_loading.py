@@ -46,6 +46,7 @@ def loaded(lanes: Lanes, event: Loaded, now: float) -> Iterator[Effect]:
 
 
 def _refreshed(lanes: Lanes, event: Loaded) -> None:
+    lanes.refreshing.discard(event.origin)
     mail = lanes.mails.get(event.origin)
     if (
         mail is None
@@ -60,7 +61,8 @@ def _refreshed(lanes: Lanes, event: Loaded) -> None:
 
 def release_bytes(lanes: Lanes, lane: Lane, mail: LaneMail, now: float) -> None:
     """The journal holds this mail: forget its bytes."""
-    if lane.mails[0] is mail and mail.due <= now and not lanes.is_held(lane):
+    may_start = mail.due <= now and lanes.guard_position(mail) is None and not lanes.is_held(lane)
+    if lane.mails[0] is mail and may_start:
         return  # about to start: reading it back would only cost time
     lanes.forget(mail)
     mail.content = None

@@ -62,6 +62,7 @@ class LaneMail:
     cause: str = "new"
     reason: str = "waits for its turn"
     journaled: bool = False
+    topic_rank: int = 0
 
     @property
     def parked(self) -> bool:
@@ -299,6 +300,7 @@ class Recovered:
     status_end: int
     retry_end: int
     done: dict[int, int] = field(default_factory=dict)
+    truncated: bool = False  # must be committed at once: the next owner may no longer see it
     parked: tuple[tuple[int, bytes | None, Put], ...] = ()
     seen: dict[str, tuple[Origin, float]] = field(default_factory=dict)
     journal_marks: tuple[tuple[float, int], ...] = ()

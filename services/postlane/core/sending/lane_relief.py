@@ -82,7 +82,10 @@ def refresh(lanes: Lanes, now: float) -> Iterator[Effect]:
         mail = lanes.mails.get(origin)
         if retry_offset >= old_below or mail is None or lanes.committing.wants_put(mail):
             continue
+        if origin in lanes.refreshing:  # asked for, and not come yet
+            continue
         if mail.content is not None:
             lanes.committing.want_put(mail)
         elif lanes.lanes[mail.lane].busy is not mail:
+            lanes.refreshing.add(origin)
             yield Load(origin, retry_offset, refresh=True)

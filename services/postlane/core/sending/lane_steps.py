@@ -105,6 +105,7 @@ def _take_in(lanes: Lanes, arrival: Arrival, origin: Origin, now: float) -> None
         due=start,
         first_seen=start,
         remaining=arrival.remaining,
+        topic_rank=lanes.topic_rank,
     )
     lanes.committing.read(mail)
     duplicate = None if arrival.replay else _duplicate(lanes, arrival.content, origin, now)

@@ -84,15 +84,17 @@ class Lanes:
         self.memory_mails = 0
         self.memory_bytes = 0
         self.base_since = (recovered.base, now)
-        self.committed_at = now
+        self.committed_at = 0.0 if recovered.truncated else now
         self.refreshed_at = now
+        self.refreshing: set[Origin] = set()
         self.journal_age = JournalAge(recovered.journal_marks)
-        self._ranks: dict[str, int] = {}
+        # A topic that was recreated comes after all of whose mail something is left.
+        self._ranks = {put.origin.topic_id: put.topic_rank for _, _, put in recovered.parked}
+        earlier = [rank for topic_id, rank in self._ranks.items() if topic_id != self.topic_id]
+        self.topic_rank = self._ranks.setdefault(self.topic_id, 1 + max(earlier, default=-1))
         live: dict[Origin, int] = {}
         for retry_offset, _, put in recovered.parked:
             live[put.origin] = retry_offset
-            if put.origin.topic_id != self.topic_id:
-                self._ranks.setdefault(put.origin.topic_id, len(self._ranks))
         ledger = Ledger(self.topic_id, recovered.done, live, (recovered.status_end, recovered.retry_end))
         self.committing = Committing(ledger, self.topic_id, recovered.base)
         for retry_offset, key, put in recovered.parked:
@@ -108,6 +110,7 @@ class Lanes:
                 retry_offset=retry_offset,
                 journaled=True,
                 held=put.held,
+                topic_rank=put.topic_rank,
                 cause=put.cause,
                 reason=put.reason,
             )
@@ -119,7 +122,7 @@ class Lanes:
 
     def rank(self, origin: Origin) -> tuple[int, int]:
         """Origins in the order in which they were produced: earlier topics of that name first, then by offset."""
-        return self._ranks.get(origin.topic_id, len(self._ranks)), origin.offset
+        return self._ranks[origin.topic_id], origin.offset
 
     def knows(self, offset: int) -> bool:
         """Whether the mail at this offset of the main topic has ended or is in a lane already."""
@@ -196,9 +199,8 @@ class Lanes:
 
     def forget(self, mail: LaneMail) -> None:
         """Stop counting a mail's bytes: it is over, or the journal has them."""
-        if mail.content is not None:
-            self.memory_mails -= 1
-            self.memory_bytes -= mail.size_bytes
+        self.memory_mails -= 1
+        self.memory_bytes -= mail.size_bytes
 
     def end(self, lane: Lane, outcome: Outcome) -> None:
         """The lane's head is over."""

@@ -4,7 +4,7 @@ The caller reads, read_committed and after `init_transactions`: the journal from
 (or from the start of the duplicate window, if that is earlier) to their end. Without usable pointers both are read from their start.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postlane.core.events.status import MailState, MailStatus, Origin
 from postlane.core.events.trail import Done, Put
@@ -20,7 +20,8 @@ class Plan:
     base: int
     status_from: int
     retry_from: int
-    truncated: bool = False  # offsets from `base` on are used anew: what was said of them is of lost records
+    main_end: int
+    truncated: bool = False  # the main topic has lost its end, so offsets are used anew
     alarms: tuple[str, ...] = ()
 
 
@@ -38,7 +39,12 @@ class Found:
 
 def plan_recovery(found: Found) -> Plan:
     """Decide where recovery reads from. Lost pointers never mean that the world is mailed again: everything is read and rebuilt."""
-    rebuild = Plan(base=found.main_low, status_from=found.status_low, retry_from=found.retry_low)
+    rebuild = Plan(
+        base=found.main_low,
+        main_end=found.main_end,
+        status_from=found.status_low,
+        retry_from=found.retry_low,
+    )
     if found.commit is None:
         return rebuild
     offset, metadata = found.commit
@@ -54,9 +60,7 @@ def plan_recovery(found: Found) -> Plan:
 
 
 def _with_alarm(plan: Plan, alarm: str) -> Plan:
-    return Plan(
-        base=plan.base, status_from=plan.status_from, retry_from=plan.retry_from, alarms=(*plan.alarms, alarm)
-    )
+    return replace(plan, alarms=(*plan.alarms, alarm))
 
 
 def _within_bounds(found: Found, offset: int, pointers: Pointers) -> Plan:
@@ -77,6 +81,7 @@ def _within_bounds(found: Found, offset: int, pointers: Pointers) -> Plan:
         base = found.main_end
     return Plan(
         base=max(base, found.main_low),
+        main_end=found.main_end,
         truncated=offset > found.main_end,
         status_from=max(pointers.status_from, found.status_low),
         retry_from=max(pointers.retry_from, found.retry_low),
@@ -97,20 +102,16 @@ class JournalFold:
         if isinstance(entry, Done):
             self._live.pop(entry.origin, None)
         else:
-            # A refreshed put keeps the place of the first: topics must rank by their first appearance.
             self._live[entry.origin] = (offset, key, entry)
 
     def parked(self, topic_id: str) -> tuple[tuple[int, bytes | None, Put], ...]:
-        """Live puts in the order of origin: those of earlier topics first, as they first appeared, then `topic_id`'s."""
-        order: dict[str, int] = {}
-        for origin in self._live:
-            if origin.topic_id != topic_id:
-                order.setdefault(origin.topic_id, len(order))
-        ranked = sorted(
-            self._live.values(),
-            key=lambda item: (order.get(item[2].origin.topic_id, len(order)), item[2].origin.offset),
-        )
-        return tuple(ranked)
+        """Live puts in the order of origin: those of earlier topics first, in their order, then `topic_id`'s."""
+
+        def rank(item: tuple[int, bytes | None, Put]) -> tuple[bool, int, int]:
+            put = item[2]
+            return put.origin.topic_id == topic_id, put.topic_rank, put.origin.offset
+
+        return tuple(sorted(self._live.values(), key=rank))
 
 
 class StatusFold:
@@ -138,14 +139,19 @@ def conclude(
 ) -> Recovered:
     """The new owner's state; `ends` = (status-p's end, retry-p's end) as read."""
     parked = journal.parked(topic_id)
-    done = (
-        {} if plan.truncated else {offset: at for offset, at in statuses.done.items() if offset >= plan.base}
-    )
+    # Statuses before `status_from` are read for the duplicate window alone: they may speak of records lost long ago.
+    done = {
+        offset: at for offset, at in statuses.done.items() if offset >= plan.base and at >= plan.status_from
+    }
+    truncated = plan.truncated or any(offset >= plan.main_end for offset in done)
+    if truncated:  # which of the others are of lost records cannot be told: rather a duplicate than a loss
+        done = {}
     return Recovered(
         base=plan.base,
         status_end=ends[0],
         retry_end=ends[1],
         done=done,
+        truncated=truncated,
         parked=parked,
         seen=statuses.seen,
         journal_marks=journal.age.marks,

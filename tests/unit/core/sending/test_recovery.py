@@ -106,24 +106,25 @@ def test_the_journal_keeps_the_newest_put_without_a_done() -> None:
 
 def test_mail_of_earlier_topics_comes_first() -> None:
     fold = JournalFold()
+    ranks = {"older": 0, "old": 1, "new": 2}
     for offset, entry in enumerate([put("old", 9), put("new", 1), put("older", 2), put("old", 4)]):
-        fold.add(offset, b"a", entry)
+        fold.add(offset, b"a", replace(entry, topic_rank=ranks[entry.origin.topic_id]))
     assert [entry.origin for _, _, entry in fold.parked("new")] == [
+        Origin("older", 2),
         Origin("old", 4),
         Origin("old", 9),
-        Origin("older", 2),
         Origin("new", 1),
     ]
 
 
 def test_only_ends_of_this_topic_prove_anything() -> None:
     fold = StatusFold("T", 0.0)
-    fold.add(0, status("T", 21, MailState.SENT, final=True))
-    fold.add(1, status("T", 22, MailState.DEFERRED, final=False))
-    fold.add(2, status("U", 23, MailState.SENT, final=True))
-    fold.add(3, status("T", 5, MailState.SENT, final=True))
-    recovered = conclude(plan_recovery(FOUND), JournalFold(), fold, (4, 0), "T")
-    assert recovered.done == {21: 0}
+    fold.add(40, status("T", 21, MailState.SENT, final=True))
+    fold.add(41, status("T", 22, MailState.DEFERRED, final=False))
+    fold.add(42, status("U", 23, MailState.SENT, final=True))
+    fold.add(43, status("T", 5, MailState.SENT, final=True))
+    recovered = conclude(plan_recovery(FOUND), JournalFold(), fold, (44, 0), "T")
+    assert recovered.done == {21: 40}
 
 
 def test_event_ids_of_the_window_are_remembered_by_their_first_origin() -> None:

@@ -133,6 +133,17 @@ def test_a_refreshed_mail_whose_turn_has_come_is_sent() -> None:
     assert bench.starts() == [0]
 
 
+def test_what_was_asked_for_is_not_asked_for_again() -> None:
+    bench = Bench(parked((3, put(0)), retry_end=4, marks=((NOW - 16 * DAY, 3),)))
+    bench.now += 60
+    (refresh,) = bench.play(Tick())
+    bench.now += 60
+    assert bench.play(Tick()) == []
+    assert isinstance(refresh, Load)
+    bench.play(Loaded(refresh.origin, arrival(0).content, refresh=True))
+    assert len(bench.commit()[0].puts) == 1
+
+
 def test_a_record_that_is_gone_is_not_written_again() -> None:
     marks = ((NOW - 16 * DAY, 3),)
     bench = Bench(parked((3, put(0)), retry_end=4, marks=marks))
