@@ -103,6 +103,7 @@ def properties(broker: Broker, cluster: Sequence[Broker]) -> dict[str, str]:
         "share.coordinator.state.topic.replication.factor": copies,
         "share.coordinator.state.topic.min.isr": in_sync,
         "default.replication.factor": copies,
+        "min.insync.replicas": in_sync,  # also for committed offsets, which have no setting of their own
         **TUNING,
     }
 

@@ -144,7 +144,7 @@ class Auditor:
 
     def _ends(self, isolation: IsolationLevel) -> dict[tuple[str, int], int]:
         # A client of its own each time: an old one would ask with the leader epoch of before a restart.
-        admin = AdminClient({"bootstrap.servers": self._site.broker.address, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": self._site.cluster.bootstrap, "log_level": 0})
         places = [
             KafkaTopicPartition(self._site.settings.kafka.topic(name), partition)
             for name in TOPICS

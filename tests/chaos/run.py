@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 from chaos.acceptances import JournalTail
 from chaos.audit import Auditor, Findings
 from chaos.fleet import Fleet, Sender
+from chaos.losses import Losses
 from chaos.schedule import Disturbance, Kind, plan_schedule
 from chaos.site import SESSION_TIMEOUT_SECONDS, Site
 from chaos.workload import PlannedMail, now, plan_workload
@@ -32,6 +33,7 @@ LOOK_SECONDS = 0.05
 AUDIT_SECONDS = 2.0
 REPLAY_TRIES = 30
 REPLAY_SECONDS = 60.0
+GOES_ON_SHARE = 0.005  # of all mails: taken after a broker was lost, that counts as going on
 
 
 class RunFault(Exception):
@@ -59,8 +61,9 @@ class Run:
         self.tail = JournalTail(journal)
         self.records = plan_workload(mails, seed)
         self.planned = [record for record in self.records if isinstance(record, PlannedMail)]
-        self.schedule = plan_schedule(mails, seed)
+        self.schedule = plan_schedule(mails, seed, len(site.cluster.brokers))
         self.fleet = Fleet(site.config, site.folder, random.Random(f"{seed}:victims"))
+        self.losses = Losses(site.cluster, self.fleet, self.tail.acceptances)
         self.done = Done()
         self.produced = 0
         self.unrest: list[str] = []
@@ -93,10 +96,10 @@ class Run:
     async def _produce(self) -> None:
         producer = Producer(
             {
-                "bootstrap.servers": self.site.broker.address,
+                "bootstrap.servers": self.site.cluster.bootstrap,
                 "partitioner": "murmur2_random",
                 "enable.idempotence": True,
-                "message.timeout.ms": 120_000,
+                "message.timeout.ms": 0,  # however long Kafka is away
                 "log_level": 0,
             }
         )
@@ -169,6 +172,7 @@ class Run:
             Kind.LEAVE: self._leave,
             Kind.BROKER_RESTART: self._restart_broker,
             Kind.BROKER_CRASH: self._restart_broker,
+            Kind.BROKER_LOSS: self._lose_brokers,
             Kind.REPLAY: self._replay,
         }
         await act[disturbance.kind](disturbance)
@@ -203,11 +207,20 @@ class Run:
 
     async def _restart_broker(self, disturbance: Disturbance) -> None:
         async with self._broker:
-            await asyncio.to_thread(
-                self.site.restart_broker,
-                crash=disturbance.kind is Kind.BROKER_CRASH,
-                away_seconds=disturbance.pause_seconds,
-            )
+            node = self.site.cluster.brokers[0].node_id
+            crash = disturbance.kind is Kind.BROKER_CRASH
+            await asyncio.to_thread(self.site.cluster.take_away, node, crash=crash)
+            await asyncio.sleep(disturbance.pause_seconds)
+            await asyncio.to_thread(self.site.cluster.give_back, node)
+
+    async def _lose_brokers(self, disturbance: Disturbance) -> None:
+        async with self._broker:
+            await self.losses.play(disturbance, say, self._goes_on)
+
+    async def _goes_on(self) -> None:
+        """Some mails more, or all there are."""
+        more = self.progress + max(1, round(len(self.planned) * GOES_ON_SHARE))
+        await _until(partial(self._has_reached, min(more, len(self.planned))))
 
     async def _replay(self, disturbance: Disturbance) -> None:
         """The cure, then replay all; again while Kafka is away."""

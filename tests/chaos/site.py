@@ -1,14 +1,11 @@
-"""The broker, the topics and the configuration of a run, in a folder of its own."""
+"""Kafka, the topics and the configuration of a run, in a folder of its own."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from localstack import kafka
-from localstack.kafka import Broker
+from chaos.cluster import Cluster
 from localstack.ports import HOST
-from localstack.server import Server
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.topics import TopicAdmin, load_topics
 from postlane.config.settings import Settings, load_settings
@@ -31,8 +28,8 @@ group_prefix = "chaos"
 
 [topics]
 partitions = {PARTITIONS}
-replication_factor = 1
-min_insync_replicas = 1
+replication_factor = {{copies}}
+min_insync_replicas = {{copies_in_sync}}
 
 [blobs]
 directory = "{{folder}}/blobs"
@@ -66,47 +63,38 @@ format = "json"
 """
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Site:
-    """A broker that can be taken away and given back, and how Postlane is to be run on it."""
+    """Kafka, and how Postlane is to be run on it."""
 
     folder: Path
     config: Path
     settings: Settings
     log: KafkaLog
-    broker: Broker
-    server: Server
+    cluster: Cluster
 
     @classmethod
-    def build(cls, folder: Path, relay_port: int) -> Self:
-        """Start a broker of its own and make the topics. Raises ServerFault."""
-        broker = Broker.create(1, folder / "kafka", folder / "kafka.log")
-        config = folder / "postlane.toml"
-        config.write_text(
-            CONFIG.format(bootstrap=broker.address, folder=folder, relay_port=relay_port), "utf-8"
-        )
-        settings = load_settings(config)
-        kafka.format_storage(broker, [broker], kafka.kafka_uuid())
-        server = kafka.launch(broker)
+    def build(cls, folder: Path, relay_port: int, brokers: int) -> Self:
+        """Start so many brokers and make the topics. Raises ServerFault."""
+        cluster = Cluster.start(folder, brokers)
         try:
-            kafka.wait_until_ready(server, [broker])
+            config = folder / "postlane.toml"
+            text = CONFIG.format(
+                bootstrap=cluster.bootstrap,
+                copies=min(3, brokers),
+                copies_in_sync=min(2, brokers),
+                folder=folder,
+                relay_port=relay_port,
+            )
+            config.write_text(text, "utf-8")
+            settings = load_settings(config)
             TopicAdmin(settings.kafka).apply(load_topics(settings.kafka, settings.topics))
         except BaseException:
-            server.stop()
+            cluster.close()
             raise
-        return cls(folder, config, settings, KafkaLog(settings.kafka), broker, server)
-
-    def restart_broker(self, *, crash: bool, away_seconds: float) -> None:
-        """SIGKILL or SIGTERM, a pause, and the same broker on the same data. Raises ServerFault."""
-        if crash:
-            self.server.kill()
-        else:
-            self.server.stop()
-        time.sleep(away_seconds)
-        self.server = kafka.launch(self.broker)
-        kafka.wait_until_ready(self.server, [self.broker])
+        return cls(folder, config, settings, KafkaLog(settings.kafka), cluster)
 
     def close(self) -> None:
         """Stop what this has started."""
-        self.server.stop()
+        self.cluster.close()
         self.log.close()
