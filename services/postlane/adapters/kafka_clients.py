@@ -19,6 +19,8 @@ TRANSACTION_TIMEOUT_MS = 30_000  # how long a dead owner's open transaction hide
 # A writer forgets the coordinators that it has not used for so long. librdkafka (2.16) waits for ever for one that was taken out of the
 # cluster's metadata since, as a broker is while it restarts (issue 5511). The price is one metadata request in that time.
 WRITER_METADATA_AGE_MS_MAX = 2_000
+# What is asked about a partition goes to its leader. librdkafka keeps a leader that is down, or the news that there is none, for 15 minutes.
+LEADER_AGE_MS_MAX = 2_000
 DELIVERY_TIMEOUT_MS = 20_000  # below the transaction timeout, as librdkafka demands
 BATCH_BYTES = 900_000  # below every topic's max.message.bytes, so that only a lone record can be too large
 RECORD_BYTES_MAX = 64 * 2**20  # the topic's own limit decides; librdkafka's default of 1 MB refuses copies
@@ -166,6 +168,19 @@ def reader_config(kafka: KafkaSection) -> dict[str, Any]:
         "queued.max.messages.kbytes": READ_QUEUE_KBYTES,
         "fetch.wait.max.ms": READ_WAIT_MS,
     }
+
+
+def asker_config(kafka: KafkaSection, isolation: str) -> dict[str, Any]:
+    """A consumer that reads nothing and is only asked for the offsets that readers of this isolation see."""
+    return fetcher_config(kafka, kafka.group("reader")) | {
+        "isolation.level": isolation,
+        "metadata.max.age.ms": LEADER_AGE_MS_MAX,
+    }
+
+
+def admin_config(kafka: KafkaSection) -> dict[str, Any]:
+    """A client for questions that any broker answers; it keeps up with which brokers there are."""
+    return base_config(kafka, "postlane") | {"topic.metadata.refresh.interval.ms": LEADER_AGE_MS_MAX}
 
 
 def error_of(exception: KafkaException) -> KafkaError:

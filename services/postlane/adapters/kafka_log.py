@@ -3,24 +3,15 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from confluent_kafka import (
-    OFFSET_INVALID,
-    Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from postlane import ports
 from postlane.adapters.kafka_clients import (
-    base_config,
+    admin_config,
+    asker_config,
     describe,
     error_of,
     fetcher_config,
@@ -35,16 +26,16 @@ from postlane.config.sections import KafkaSection
 from postlane.ports import Bounds, CommitPoint, GroupListener, LogRecord, LogUnavailable
 
 _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001
-# After a leader change librdkafka's admin client asks with the old epoch until its metadata are refreshed, which it does
-# not do by itself (for consumers it does: librdkafka issue 4620).
-_STALE_METADATA = frozenset({KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH})
-_OFFSETS: Any = OffsetSpec  # its methods carry no types
 
 ANSWER_SECONDS = 10.0
+ASK_SECONDS = 4.0  # one try: it may wait for a leader that is down; the next one hears of its successor
 GRACE_SECONDS = 5.0  # the client itself should end the wait first
 PENDING_SECONDS = 2.0  # a pending offset is decided in a moment or never, and one client asks for one partition after the other
 ASK_AGAIN_SECONDS = 0.2
 FETCH_AT_SECONDS = 10.0
+_UNCOMMITTED, _COMMITTED = "read_uncommitted", "read_committed"
+
+_Answer = TypeVar("_Answer")
 
 
 class KafkaLog:
@@ -56,6 +47,7 @@ class KafkaLog:
         self._lock = threading.Lock()
         self._admin_client: AdminClient | None = None
         self._group_clients: dict[tuple[str, str], Consumer] = {}
+        self._askers: dict[str, Consumer] = {}
         self._seek_lock = threading.Lock()
         self._seeker: Consumer | None = None
 
@@ -65,23 +57,39 @@ class KafkaLog:
 
     def topic_id(self, topic: str) -> str:
         """See ports.EventLog.topic_id; base64 as Kafka's own tools show it."""
-        return str(self._described(topic).topic_id)
+
+        def ask(seconds: float) -> str:
+            admin = self._admin()
+            self._partitions(
+                admin, topic, seconds
+            )  # a question to a broker that is away would burn the processor
+            answer = admin.describe_topics(TopicCollection([topic]), request_timeout=seconds)[topic]
+            return str(answer.result(seconds + GRACE_SECONDS).topic_id)
+
+        return self._until_answered(f"topic {topic}", ask)
 
     def partition_count(self, topic: str) -> int:
         """See ports.EventLog.partition_count."""
-        return len(self._described(topic).partitions)
+        return self._until_answered(
+            f"topic {topic}", lambda seconds: len(self._partitions(self._admin(), topic, seconds))
+        )
 
     def bounds(self, at: ports.TopicPartition) -> Bounds:
         """See ports.EventLog.bounds."""
-        return Bounds(
-            low=self._offset(at, _OFFSETS.earliest()),
-            end=self._offset(at, _OFFSETS.latest()),
-        )
+        return self._bounds(at, _UNCOMMITTED)
 
     def offset_at(self, at: ports.TopicPartition, timestamp_ms: int) -> int:
         """See ports.EventLog.offset_at."""
-        offset = self._offset(at, _OFFSETS.for_timestamp(timestamp_ms))
-        return offset if offset >= 0 else self._offset(at, _OFFSETS.latest())
+        wanted = TopicPartition(at.topic, at.partition, timestamp_ms)
+
+        def ask(client: Consumer, seconds: float) -> int:
+            (found,) = client.offsets_for_times([wanted], timeout=seconds)
+            if found.error is not None:
+                raise KafkaException(found.error)
+            return int(found.offset)
+
+        offset = self._ask_leader(at, _UNCOMMITTED, ask)
+        return offset if offset >= 0 else self.bounds(at).end
 
     def committed(self, group: str, at: ports.TopicPartition) -> CommitPoint | None:
         """See ports.EventLog.committed: the stable offset (KIP-447), else after a while the one committed before.
@@ -90,9 +98,9 @@ class KafkaLog:
         transactions with `take_over`, so an older commit costs it only more reading.
         """
         try:
-            return self._committed(group, at, "read_committed", min(PENDING_SECONDS, self._answer_seconds))
+            return self._committed(group, at, _COMMITTED, min(PENDING_SECONDS, self._answer_seconds))
         except LogUnavailable:
-            return self._committed(group, at, "read_uncommitted", self._answer_seconds)
+            return self._committed(group, at, _UNCOMMITTED, self._answer_seconds)
 
     def _committed(
         self, group: str, at: ports.TopicPartition, isolation: str, seconds: float
@@ -130,11 +138,10 @@ class KafkaLog:
 
     def hidden(self, at: ports.TopicPartition) -> LogRecord | None:
         """See ports.EventLog.hidden."""
-        readable = self._offset(at, _OFFSETS.latest(), IsolationLevel.READ_COMMITTED)
-        end = self._offset(at, _OFFSETS.latest())
+        readable, end = self._bounds(at, _COMMITTED).end, self.bounds(at).end
         if readable >= end:
             return None
-        reader = Consumer(reader_config(self._kafka) | {"isolation.level": "read_uncommitted"})
+        reader = Consumer(reader_config(self._kafka) | {"isolation.level": _UNCOMMITTED})
         try:
             batches = [*scan(reader, at, range(readable, end), self._answer_seconds)]
         finally:
@@ -174,7 +181,8 @@ class KafkaLog:
         """See ports.EventLog.close; writers and members are closed by those who asked for them."""
         with self._lock:
             clients, self._group_clients = [*self._group_clients.values()], {}
-            self._admin_client = None
+            # Dropped, not closed: another thread may be asking.
+            self._admin_client, self._askers = None, {}
         with self._seek_lock:
             if self._seeker is not None:
                 clients.append(self._seeker)
@@ -185,55 +193,63 @@ class KafkaLog:
     def _admin(self) -> AdminClient:
         with self._lock:
             if self._admin_client is None:
-                self._admin_client = AdminClient(base_config(self._kafka, "postlane"))
+                self._admin_client = AdminClient(admin_config(self._kafka))
             self._admin_client.poll(0)  # hands queued log lines over
             return self._admin_client
 
-    def _described(self, topic: str) -> Any:
-        def ask() -> "Future[Any]":
-            return self._admin().describe_topics(
-                TopicCollection([topic]), request_timeout=self._answer_seconds
-            )[topic]
-
-        return self._answer(ask, f"topic {topic}")
-
-    def _offset(
-        self, at: ports.TopicPartition, spec: Any, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
-    ) -> int:
-        def ask() -> "Future[Any]":
+    def _bounds(self, at: ports.TopicPartition, isolation: str) -> Bounds:
+        def ask(client: Consumer, seconds: float) -> Bounds:
             place = TopicPartition(at.topic, at.partition)
-            return self._admin().list_offsets(
-                {place: spec},
-                isolation_level=isolation,
-                request_timeout=self._answer_seconds,
-            )[place]
+            low, end = client.get_watermark_offsets(place, timeout=seconds, cached=False)
+            return Bounds(low=low, end=end)
 
-        def refresh() -> None:
-            with suppress(KafkaException):  # it is asked again in any case
-                self._admin().list_topics(at.topic, timeout=self._answer_seconds)
+        return self._ask_leader(at, isolation, ask)
 
-        what = f"offsets of {at.topic} {at.partition}"
-        offset = int(self._answer(ask, what, refresh).offset)
-        if offset == OFFSET_INVALID:  # how librdkafka 2.16 reports that nobody answered in time
-            raise LogUnavailable(f"{what}: Kafka does not answer")
-        return offset
+    def _ask_leader(
+        self, at: ports.TopicPartition, isolation: str, ask: Callable[[Consumer, float], _Answer]
+    ) -> _Answer:
+        """Ask by way of a consumer: AdminClient.list_offsets redials a leader that is down without a pause (librdkafka 2.16)."""
+        with self._lock:
+            client = self._askers.get(isolation)
+            if client is None:
+                client = self._askers[isolation] = Consumer(asker_config(self._kafka, isolation))
+            client.poll(0)  # hands queued log lines over
 
-    def _answer(
-        self, ask: Callable[[], "Future[Any]"], what: str, refresh: Callable[[], None] | None = None
-    ) -> Any:
-        """The answer; asked again while time is left, because a leader change makes the first one an error."""
+        def try_once(seconds: float) -> _Answer:
+            try:
+                return ask(client, seconds)
+            except KafkaException as exception:
+                # How the client also calls a partition without a leader.
+                if error_of(exception).code() in _NO_SUCH_TOPIC and at.partition in self._partitions(
+                    client, at.topic, seconds
+                ):
+                    raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)) from None
+                raise
+
+        return self._until_answered(f"offsets of {at.topic} {at.partition}", try_once)
+
+    def _partitions(self, client: AdminClient | Consumer, topic: str, seconds: float) -> dict[int, Any]:
+        """The partitions by number, as any broker knows them. Raises KafkaException."""
+        found = client.list_topics(topic, timeout=seconds).topics[topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return dict(found.partitions)
+
+    def _until_answered(self, what: str, ask: Callable[[float], _Answer]) -> _Answer:
+        """Ask again while time is left: a leader or a broker that has gone makes the first answers errors."""
         deadline = time.monotonic() + self._answer_seconds
         while True:
             try:
-                return ask().result(self._answer_seconds + GRACE_SECONDS)
+                return ask(min(ASK_SECONDS, self._answer_seconds))
             except KafkaException as exception:
                 error = error_of(exception)
+                if error.code() in _NO_SUCH_TOPIC:
+                    raise LogUnavailable(
+                        f"{what}: does not exist; create it with `postlane topics apply`"
+                    ) from None
+                trouble = describe(error)
             except TimeoutError:
-                raise LogUnavailable(f"{what}: Kafka does not answer") from None
-            if error.code() in _NO_SUCH_TOPIC:
-                raise LogUnavailable(f"{what}: does not exist; create it with `postlane topics apply`")
+                trouble = "Kafka does not answer"
             if time.monotonic() > deadline:
-                raise LogUnavailable(f"{what}: {describe(error)}")
-            if refresh is not None and error.code() in _STALE_METADATA:
-                refresh()
+                raise LogUnavailable(f"{what}: {trouble}")
             time.sleep(ASK_AGAIN_SECONDS)
