@@ -6,7 +6,7 @@ neither end nor burn the processor. Afterwards they must go on by themselves.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class Losses:
                 second_in_order=in_order,
                 alone_seconds=round(both_gone - first_gone, 1),
                 both_seconds=round(returns - both_gone, 1),
-                stood_still_seconds=round(self._gap(returns), 1),
+                stood_still_seconds=round(standstill_seconds(self.acceptances, returns), 1),
                 taken_meanwhile=taken,
                 processor_share_max=round(share, 3),
             )
@@ -115,11 +115,12 @@ class Losses:
     def _taken(self, since: float, until: float) -> int:
         return sum(since < acceptance.at < until for acceptance in self.acceptances)
 
-    def _gap(self, moment: float) -> float:
-        """How long nothing was taken around this moment."""
-        before = max((it.at for it in self.acceptances if it.at <= moment), default=moment)
-        after = min((it.at for it in self.acceptances if it.at > moment), default=moment)
-        return after - before
+
+def standstill_seconds(acceptances: Sequence[Acceptance], moment: float) -> float:
+    """How long nothing was taken around this moment."""
+    before = max((it.at for it in acceptances if it.at <= moment), default=moment)
+    after = min((it.at for it in acceptances if it.at > moment), default=moment)
+    return after - before
 
 
 def _processor_seconds(sender: Sender) -> float:

@@ -72,7 +72,9 @@ def plan_schedule(mails: int, seed: int, brokers: int = 1) -> list[Disturbance]:
 def _plan_loss(rnd: random.Random, mails: int, place: float) -> Disturbance:
     """`place` between 0 and 1. Kafka misses a killed broker after 9 s, a commit gives up after 20 s, a transaction after 30 s."""
     share = FIRST_SHARE + (LOSS_LAST_SHARE - FIRST_SHARE) * place
-    return Disturbance(Kind.BROKER_LOSS, round(mails * share), rnd.uniform(8.0, 40.0), rnd.uniform(0.0, 15.0))
+    return Disturbance(
+        Kind.BROKER_LOSS, round(mails * share), rnd.uniform(16.0, 40.0), rnd.uniform(0.0, 15.0)
+    )
 
 
 def _pause_seconds(rnd: random.Random, kind: Kind) -> float:

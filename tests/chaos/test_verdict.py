@@ -7,6 +7,7 @@ import pytest
 from chaos.acceptances import Acceptance, JournalTail
 from chaos.audit import Buried, Findings, Requested
 from chaos.faults import FAULTS_MAX, mail_faults
+from chaos.losses import STOPPED_SECONDS, standstill_seconds
 from chaos.schedule import Kind, counts, plan_schedule
 from chaos.verdict import Verdict, judge
 from chaos.workload import (
@@ -172,6 +173,21 @@ def test_a_run_of_20000_mails_is_as_rough_as_promised() -> None:
     assert planned[Kind.KILL] >= 20
     assert planned[Kind.STOP] >= 5
     assert planned[Kind.BROKER_RESTART] + planned[Kind.BROKER_CRASH] >= 2
+
+
+def test_of_three_brokers_each_is_lost_first_as_often() -> None:
+    planned = counts(20_000, 3)
+    assert planned[Kind.BROKER_LOSS] == 6
+    assert planned[Kind.BROKER_RESTART] == planned[Kind.BROKER_CRASH] == 0
+    losses = [it for it in plan_schedule(20_000, 7, 3) if it.kind is Kind.BROKER_LOSS]
+    assert len(losses) == 6
+    assert all(it.pause_seconds > STOPPED_SECONDS and it.at < 18_100 for it in losses)
+
+
+def test_a_standstill_lasts_from_one_acceptance_to_the_next() -> None:
+    assert standstill_seconds(ACCEPTANCES, 4.0) == 6.0
+    assert standstill_seconds(ACCEPTANCES, 10.0) == 1.0
+    assert standstill_seconds([], 4.0) == 0.0
 
 
 def test_addresses_carry_what_the_relay_must_know() -> None:
