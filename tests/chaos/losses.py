@@ -20,6 +20,7 @@ from chaos.site import CONNECTIONS, UNCOMMITTED_MAX
 
 STOPPED_SECONDS = 6.0  # the senders start nothing once an outcome has been uncommitted for 5 s
 PROCESSOR_SHARE_MAX = 0.5  # of one core, for a sender that has nothing to do but wait
+AT_WORK_SECONDS = 10.0  # a sender whose mail the relay took within this time has something to wait with
 WAITING_WORDS = ('"commit_failed"', '"component_health"', '"take_over_failed"')
 
 GoesOn = Callable[[], Awaitable[None]]
@@ -65,7 +66,7 @@ class Losses:
         await asyncio.to_thread(self.cluster.take_away, second, crash=not in_order)
         both_gone = time.time()
         say(f"broker {second} is {'shut down' if in_order else 'lost'}, too")
-        share = await self._wait(disturbance.pause_seconds, said)
+        share = await self._wait(disturbance.pause_seconds, said, both_gone - AT_WORK_SECONDS)
         returns = time.time()
         await asyncio.to_thread(self.cluster.give_back, first)
         say(f"broker {first} is back")
@@ -91,7 +92,7 @@ class Losses:
         await asyncio.to_thread(self.cluster.give_back, second)
         say(f"broker {second} is back; {self.played[-1]}")
 
-    async def _wait(self, seconds: float, said: dict[Sender, int]) -> float:
+    async def _wait(self, seconds: float, said: dict[Sender, int], at_work_since: float) -> float:
         """The largest share of a core that a sender took; what is wrong with the waiting goes to `trouble`."""
         await asyncio.sleep(STOPPED_SECONDS)
         before = {sender: _processor_seconds(sender) for sender in self._waiting()}
@@ -105,7 +106,11 @@ class Losses:
             shares.append(share)
             if share > PROCESSOR_SHARE_MAX:
                 self.trouble.append(f"{sender.name} took {share:.0%} of a core while it waited for Kafka")
-            if not _has_said(sender.server.log, said.get(sender, 0)):
+            worked = any(
+                it.at > at_work_since and it.sender == f"{sender.name}.test"
+                for it in reversed(self.acceptances)
+            )
+            if worked and not _has_said(sender.server.log, said.get(sender, 0)):
                 self.trouble.append(f"{sender.name} waited for Kafka without a word")
         return max(shares)
 

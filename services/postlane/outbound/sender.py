@@ -31,6 +31,8 @@ TICK_SECONDS = 0.1
 REPORT_SECONDS = 2.0
 KAFKA_QUIET_SECONDS = 10.0  # without a complaint of the client for so long, Kafka counts as well
 
+LATE = "Kafka does not make durable what happened in partitions {}, so they start nothing"
+
 log = structlog.get_logger(__name__)
 
 
@@ -278,6 +280,8 @@ class Sender:
         for owner in self._owners.values():
             owner.report()
         self._report_owned()
+        late = sorted(p for p, owner in self._owners.items() if owner.lanes.is_late(time.time()))
+        self.parts.health.set("commits", not late, LATE.format(late) if late else "")
         if time.monotonic() - self._stumbled_at > KAFKA_QUIET_SECONDS:
             self.parts.health.set("kafka", True)
 

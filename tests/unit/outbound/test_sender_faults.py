@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 from fakes.memory_sink import MemorySink
 from fakes.relay_script import RelayScript
 from postlane.core.events.status import MailState
+from postlane.core.sending import lanes
 from postlane.core.smtp.transcript import Envelope, Transcript
-from postlane.outbound import committer
+from postlane.outbound import committer, sender
 from postlane.ports import LogUnavailable
 from unit.outbound.sender_rig import ATTEMPTS_MAX, CONNECTIONS, SOON_AGAIN, UNCOMMITTED_MAX, running, until
 
@@ -69,6 +70,24 @@ async def test_a_passing_fault_of_a_commit_repeats_nothing(tmp_path: Path) -> No
         await until(lambda: site.ends() == [MailState.SENT] * 2)
         assert len(site.sink.taken) == 2
         assert site.faults("fault") == 0
+
+
+async def test_a_kafka_that_takes_no_commit_is_told_once_nothing_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may still answer everything else: too few copies are in sync, and no connection breaks."""
+    monkeypatch.setattr(lanes, "UNCOMMITTED_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(sender, "REPORT_SECONDS", 0.01)
+    async with running(tmp_path, SOON_AGAIN) as site:
+        site.log.before = failing("commit", LogUnavailable("not enough replicas"))
+        site.produce("t", "u")
+        await until(lambda: "commits" in site.health.components())
+        await until(lambda: not site.health.components()["commits"].ok)
+        assert "partitions [0]" in site.health.components()["commits"].reason
+        assert not site.health.ready()
+        site.log.before = lambda _operation: None
+        await until(lambda: site.ends() == [MailState.SENT] * 2 and site.health.ready())
+        assert len(site.sink.taken) == 2
 
 
 class FaultySink(MemorySink):

@@ -157,9 +157,12 @@ class Lanes:
         """Whether the bound on duplicates lets anything start (rule 4)."""
         if now < self.cautious_until:
             return self.in_flight == 0 and self.committing.uncommitted == 0
+        return not self.is_late(now) and self.committing.uncommitted <= self.policy.uncommitted_max
+
+    def is_late(self, now: float) -> bool:
+        """Whether something that happened is not durable for so long that nothing starts (rule 4)."""
         oldest = self.committing.oldest_at
-        late = oldest is not None and now - oldest > UNCOMMITTED_SECONDS_MAX
-        return not late and self.committing.uncommitted <= self.policy.uncommitted_max
+        return oldest is not None and now - oldest > UNCOMMITTED_SECONDS_MAX
 
     # Moves
 
