@@ -12,7 +12,7 @@ from postlane.core.events.status import MailState
 from postlane.core.sending import lanes
 from postlane.core.smtp.transcript import Envelope, Transcript
 from postlane.outbound import committer, sender
-from postlane.ports import LogUnavailable
+from postlane.ports import LogUnavailable, TransactionAborted
 from unit.outbound.sender_rig import ATTEMPTS_MAX, CONNECTIONS, SOON_AGAIN, UNCOMMITTED_MAX, running, until
 
 
@@ -79,7 +79,7 @@ async def test_a_kafka_that_takes_no_commit_is_told_once_nothing_starts(
     monkeypatch.setattr(lanes, "UNCOMMITTED_SECONDS_MAX", 0.05)
     monkeypatch.setattr(sender, "REPORT_SECONDS", 0.01)
     async with running(tmp_path, SOON_AGAIN) as site:
-        site.log.before = failing("commit", LogUnavailable("not enough replicas"))
+        site.log.before = failing("commit", TransactionAborted("not enough replicas"))
         site.produce("t", "u")
         await until(lambda: "commits" in site.health.components())
         await until(lambda: not site.health.components()["commits"].ok)
