@@ -62,7 +62,7 @@ class Losses:
         say(f"broker {first} is lost")
         await asyncio.sleep(disturbance.alone_seconds)
         await goes_on()
-        started = self.fleet.started - len(self.fleet.senders)
+        ended = self.fleet.started - len(self.fleet.senders)
         await asyncio.to_thread(self.cluster.take_away, second, crash=not in_order)
         both_gone = time.time()
         say(f"broker {second} is {'shut down' if in_order else 'lost'}, too")
@@ -71,12 +71,6 @@ class Losses:
         await asyncio.to_thread(self.cluster.give_back, first)
         say(f"broker {first} is back")
         await goes_on()
-        taken = self._taken(both_gone, returns)
-        bound = (self.fleet.started - started) * (CONNECTIONS + UNCOMMITTED_MAX)
-        if taken > bound:
-            self.trouble.append(
-                f"{taken} mails were taken while nothing could be committed, more than {bound}"
-            )
         self.played.append(
             Loss(
                 first=first,
@@ -85,7 +79,7 @@ class Losses:
                 alone_seconds=round(both_gone - first_gone, 1),
                 both_seconds=round(returns - both_gone, 1),
                 stood_still_seconds=round(standstill_seconds(self.acceptances, returns), 1),
-                taken_meanwhile=taken,
+                taken_meanwhile=self._taken_meanwhile(both_gone, returns, self.fleet.started - ended),
                 processor_share_max=round(share, 3),
             )
         )
@@ -117,8 +111,13 @@ class Losses:
     def _waiting(self) -> list[Sender]:
         return [sender for sender in self.fleet.free() if sender.process.is_running()]
 
-    def _taken(self, since: float, until: float) -> int:
-        return sum(since < acceptance.at < until for acceptance in self.acceptances)
+    def _taken_meanwhile(self, since: float, until: float, senders: int) -> int:
+        """How many mails so many senders sent while nothing could be committed."""
+        taken = sum(since < acceptance.at < until for acceptance in self.acceptances)
+        bound = senders * (CONNECTIONS + UNCOMMITTED_MAX)
+        if taken > bound:
+            self.trouble.append(f"{taken} mails went out while nothing could be committed: over {bound}")
+        return taken
 
 
 def standstill_seconds(acceptances: Sequence[Acceptance], moment: float) -> float:
