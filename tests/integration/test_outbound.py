@@ -254,6 +254,7 @@ def test_the_same_event_id_is_mailed_once(install: Install, relay: RelayControl)
     eventually(
         "three ends", lambda: sorted(site.ends()) == [("t-0", "DUPLICATE"), ("t-0", "SENT"), ("t-1", "SENT")]
     )
+    assert subjects(relay.mails()) == ["t-0", "t-1"]
 
 
 def test_a_wrong_partition_count_is_refused_with_one_clear_line(install: Install) -> None:

@@ -1,6 +1,6 @@
 """CloudEvents 1.0 in Kafka's binary mode: attributes as `ce_*` record headers, the event as the value."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import assert_never
 
 from postlane.adapters.avro_codec import Event, record_name
@@ -9,6 +9,7 @@ from postlane.core.events.received import MailboxCursor, MailReceived
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 from postlane.core.events.trail import Headers
+from postlane.core.instants import rfc3339
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/avro"
@@ -22,7 +23,7 @@ def cloud_event_headers(event: Event, source: str) -> Headers:
         "ce_id": identity,
         "ce_source": source,
         "ce_type": record_name(type(event)),
-        "ce_time": _rfc3339(happened_at),
+        "ce_time": rfc3339(happened_at),
         "content-type": CONTENT_TYPE,
     }
     if subject:
@@ -45,7 +46,3 @@ def _attributes(event: Event) -> tuple[str, datetime, str | None]:
             return event.command_id, event.issued_at, event.ticket_id
         case _:
             assert_never(event)
-
-
-def _rfc3339(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

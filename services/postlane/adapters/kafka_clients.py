@@ -32,12 +32,10 @@ HEARTBEAT_MS = 1_000  # a rebalance is noticed with a heartbeat; cooperative one
 SESSION_TIMEOUT_MS = (
     10_000  # a killed member's work goes on elsewhere after this; heartbeats come from a thread of their own
 )
-READ_QUEUE_KBYTES = (
-    4 * 1024
-)  # the same for bounded reads: a process may take over dozens of partitions at once
-FETCH_QUEUE_BACKOFF_MS = (
-    10  # librdkafka's default lets a consumer whose queue was full stand still for a second
-)
+# The same for bounded reads: a process may take over dozens of partitions at once.
+READ_QUEUE_KBYTES = 4 * 1024
+# librdkafka's default lets a consumer whose queue was full stand still for a second.
+FETCH_QUEUE_BACKOFF_MS = 10
 READ_WAIT_MS = 20  # bounded reads ask again at the end instead of hanging on for new records
 LINGER_MS = 2  # a transaction's records go out as one batch, and nobody waits for it
 COMMIT_INTERVAL_MS = 1_000  # after a crash a ticketing system gets at most the events of this time again

@@ -60,9 +60,8 @@ class KafkaLog:
 
         def ask(seconds: float) -> str:
             admin = self._admin()
-            self._partitions(
-                admin, topic, seconds
-            )  # a question to a broker that is away would burn the processor
+            # First what any broker can say: the question below, put to a broker that is away, would burn the processor.
+            self._partitions(admin, topic, seconds)
             answer = admin.describe_topics(TopicCollection([topic]), request_timeout=seconds)[topic]
             return str(answer.result(seconds + GRACE_SECONDS).topic_id)
 

@@ -241,10 +241,8 @@ class KafkaWriter:
         deadline = time.monotonic() + self._come_back_seconds
         while not wait([answer], CALL_SECONDS).done:
             if self._closing.is_set() or time.monotonic() > deadline:
-                self._state, self._made = (
-                    _State.GONE,
-                    None,
-                )  # the thread keeps the producer, for ever if need be
+                self._state = _State.GONE
+                self._made = None  # the thread keeps the producer, for ever if need be
                 raise Fenced(f"{self._name} is given up: the Kafka client does not come back")
         answer.result()
 

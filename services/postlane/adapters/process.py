@@ -88,11 +88,7 @@ def run_service(name: str, service: Service, settings: Settings, *, supervised: 
     http.start()
     structlog.contextvars.bind_contextvars(service=name)
     log.info("service_starting", instance=instance, http=f"http://{http.address[0]}:{http.address[1]}")
-    drain_seconds = {
-        "outbound": settings.outbound.drain_seconds,
-        "inbound": settings.inbound.drain_seconds,
-    }[name]
-    watchdog = _Watchdog(drain_seconds + STOP_GRACE_SECONDS)
+    watchdog = _Watchdog(settings.drain_seconds(name) + STOP_GRACE_SECONDS)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(

@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     http: HttpSection = HttpSection()
     logs: LogsSection = LogsSection()
 
+    def drain_seconds(self, service: str) -> float:
+        """How long `outbound` or `inbound` takes to stop by itself."""
+        return {"outbound": self.outbound.drain_seconds, "inbound": self.inbound.drain_seconds}[service]
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -8,6 +8,11 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(round(seconds * 1000) / 1000, tz=UTC)
 
 
+def rfc3339(at: datetime) -> str:
+    """An aware time in UTC with milliseconds, such as 2026-11-22T05:10:00.000Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 def iso_utc(seconds: float) -> str:
-    """RFC 3339 in UTC, such as 2026-11-22T05:10:00Z."""
-    return moment(seconds).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """Seconds since 1970 for people's eyes, such as 2026-11-22T05:10:00Z."""
+    return f"{moment(seconds):%Y-%m-%dT%H:%M:%S}Z"

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from postlane.core.instants import rfc3339
+
 # C0, DEL and C1 drive terminals; separators and the overrides of direction make a line read otherwise than it is.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -115,11 +117,7 @@ def ms_text(timestamp_ms: int) -> str:
 
 def iso(at: datetime | None) -> str | None:
     """A time for JSON: ISO 8601 in UTC with milliseconds, such as 2026-11-22T05:10:00.000Z."""
-    return (
-        None
-        if at is None
-        else at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-    )
+    return None if at is None else rfc3339(at)
 
 
 def iso_ms(timestamp_ms: int) -> str:

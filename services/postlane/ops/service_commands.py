@@ -46,14 +46,13 @@ def _run(name: str, context: typer.Context, processes: int, *, supervised: bool)
     if processes == 1:
         raise typer.Exit(run_service(name, service, settings, supervised=supervised))
     config = [] if session.config_file is None else ["--config", str(session.config_file)]
-    drain_seconds = {"outbound": settings.outbound.drain_seconds, "inbound": settings.inbound.drain_seconds}
     team = Team(
         name=name,
         command=(sys.executable, "-m", "postlane.ops", *config, name, "--supervised"),
         processes=processes,
         http_port=settings.http.port,
         instance_id=settings.kafka.instance_id,
-        stop_seconds=drain_seconds[name],
+        stop_seconds=settings.drain_seconds(name),
     )
     raise typer.Exit(supervise(settings, team))
 

@@ -40,23 +40,25 @@ class Delivery:
     age_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskParts:
+    """What a desk works with: `classify` judges replies, `build` says what a message's bytes depend on beside its request."""
+
+    gate: RelayGate
+    limit: DeadLimit
+    sink: MailSink
+    blobs: BlobStore
+    classify: Classify
+    build: BuildPolicy
+
+
 class RelayDesk:
     """A relay's sink with its gate; `in_flight` counts the attempts of all partitions and is kept by the loop."""
 
-    def __init__(
-        self,
-        gate: RelayGate,
-        limit: DeadLimit,
-        sink: MailSink,
-        blobs: BlobStore,
-        judging: tuple[Classify, BuildPolicy],
-    ) -> None:
-        self.gate = gate
-        self._limit = limit
+    def __init__(self, parts: DeskParts) -> None:
+        self.gate = parts.gate
         self.in_flight = 0
-        self._sink = sink
-        self._blobs = blobs
-        self._classify, self._policy = judging
+        self._parts = parts
 
     @property
     def name(self) -> str:
@@ -97,7 +99,7 @@ class RelayDesk:
     ) -> tuple[str | None, Judgement]:
         try:
             blobs = {
-                attachment.blob.sha256: await self._blobs.get(attachment.blob)
+                attachment.blob.sha256: await self._parts.blobs.get(attachment.blob)
                 for attachment in request.attachments
                 if attachment.blob is not None
             }
@@ -106,7 +108,7 @@ class RelayDesk:
                 request, remaining, CAUSE_ATTACHMENT_MISSING, f"an attachment cannot be read: {error}"
             )
         try:
-            mail = build_mail(request, blobs, self._policy)
+            mail = build_mail(request, blobs, self._parts.build)
         except (
             Exception
         ):  # a fault of ours must not lose the mail: it waits, visibly, and in the end is dead-lettered
@@ -118,8 +120,8 @@ class RelayDesk:
         if not envelope.recipients:
             reason = f"the request does not name {', '.join(remaining or ())}"
             return mail.message_id, _all_wait(request, remaining, CAUSE_NOT_BUILT, reason)
-        transcript = await self._sink.send(envelope, mail.content)
-        judgement = judge(transcript, envelope.recipients, self._classify)
+        transcript = await self._parts.sink.send(envelope, mail.content)
+        judgement = judge(transcript, envelope.recipients, self._parts.classify)
         self._tell_gate(judgement)
         return mail.message_id, judgement
 
@@ -132,13 +134,13 @@ class RelayDesk:
         if not (sent or died or judgement.waiting):
             return
         too_many = (
-            self._limit.note(died=died and not sent and not judgement.waiting) if sent or died else None
+            self._parts.limit.note(died=died and not sent and not judgement.waiting) if sent or died else None
         )
         if too_many is not None:
             log.error("too_many_dead", relay=self.name, reason=too_many)
             self.gate.refused(CAUSE_TOO_MANY_DEAD, too_many, None, now, jitter)
         elif self.gate.answered() and sent:
-            self._limit.forget()
+            self._parts.limit.forget()
 
 
 def _recipients(mail: BuiltMail, remaining: tuple[str, ...] | None) -> tuple[str, ...]:

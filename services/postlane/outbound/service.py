@@ -25,7 +25,7 @@ from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
-from postlane.outbound.relay_desk import RelayDesk
+from postlane.outbound.relay_desk import DeskParts, RelayDesk
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
@@ -95,9 +95,17 @@ def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) ->
         hold_seconds_max=relay.hold_seconds_max,
     )
     build = BuildPolicy(keys=settings.signing.signing_keys(), plus_address=settings.outbound.plus_address)
-    blobs = BlobDirectory(settings.blobs.directory)
     limit = DeadLimit(DeadLimitPolicy(settings.outbound.dead_limit_mails, settings.outbound.dead_limit_share))
-    return RelayDesk(RelayGate(name, policy), limit, sink, blobs, (load_classifier().classify, build))
+    return RelayDesk(
+        DeskParts(
+            gate=RelayGate(name, policy),
+            limit=limit,
+            sink=sink,
+            blobs=BlobDirectory(settings.blobs.directory),
+            classify=load_classifier().classify,
+            build=build,
+        )
+    )
 
 
 def _wire(

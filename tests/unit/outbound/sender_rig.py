@@ -32,7 +32,7 @@ from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
-from postlane.outbound.relay_desk import RelayDesk
+from postlane.outbound.relay_desk import DeskParts, RelayDesk
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
@@ -123,6 +123,37 @@ async def until(seen: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+def _desk(sink: MemorySink, blobs: BlobDirectory, hold_seconds: float) -> RelayDesk:
+    policy = GatePolicy(connections=CONNECTIONS, hold_seconds=hold_seconds, hold_seconds_max=hold_seconds)
+    return RelayDesk(
+        DeskParts(
+            gate=RelayGate("r", policy),
+            limit=DeadLimit(DeadLimitPolicy(DEAD_LIMIT_MAILS, 0.5)),
+            sink=sink,
+            blobs=blobs,
+            classify=load_classifier().classify,
+            build=BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
+        )
+    )
+
+
+def _policy(*, hold_dead: bool) -> LanesPolicy:
+    retry = RetryPolicy(
+        delays_seconds=(SOON,) * (ATTEMPTS_MAX - 1) + (7200.0,),
+        jitter_share=0.0,
+        age_max_seconds=3600,
+        memory_delay_seconds=20,
+    )
+    return LanesPolicy(
+        retry=retry,
+        window_mails=100,
+        window_bytes=2**20,
+        uncommitted_max=UNCOMMITTED_MAX,
+        duplicate_window_seconds=0.0,
+        hold_dead=hold_dead,
+    )
+
+
 @asynccontextmanager
 async def running(
     tmp_path: Path,
@@ -140,15 +171,6 @@ async def running(
     sink = sink or MemorySink()
     metrics, blobs, intake = Metrics(OUTBOUND_METRICS), BlobDirectory(tmp_path), Intake(CODEC)
     health = Health(metrics, time.monotonic)
-    gate = RelayGate(
-        "r", GatePolicy(connections=CONNECTIONS, hold_seconds=hold_seconds, hold_seconds_max=hold_seconds)
-    )
-    retry = RetryPolicy(
-        delays_seconds=(SOON,) * (ATTEMPTS_MAX - 1) + (7200.0,),
-        jitter_share=0.0,
-        age_max_seconds=3600,
-        memory_delay_seconds=20,
-    )
     sender = Sender(
         SenderParts(
             topics=TOPICS,
@@ -166,24 +188,8 @@ async def running(
             writer=lambda partition: log.writer(f"g-{partition}"),
             records=lambda partition: RecordWriter(CODEC, TOPICS, partition, "/test"),
             blobs=blobs,
-            desk=RelayDesk(
-                gate,
-                DeadLimit(DeadLimitPolicy(DEAD_LIMIT_MAILS, 0.5)),
-                sink,
-                blobs,
-                (
-                    load_classifier().classify,
-                    BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
-                ),
-            ),
-            policy=LanesPolicy(
-                retry=retry,
-                window_mails=100,
-                window_bytes=2**20,
-                uncommitted_max=UNCOMMITTED_MAX,
-                duplicate_window_seconds=0.0,
-                hold_dead=hold_dead,
-            ),
+            desk=_desk(sink, blobs, hold_seconds),
+            policy=_policy(hold_dead=hold_dead),
             gauges=Gauges(metrics),
             health=health,
             commit_interval_seconds=0.01,

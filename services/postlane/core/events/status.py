@@ -20,9 +20,6 @@ class MailState(StrEnum):
     OTHER = "OTHER"
 
 
-WAITING_STATES = frozenset({MailState.DEFERRED, MailState.HELD})
-
-
 class RecipientState(StrEnum):
     """What has become of one recipient."""
 

@@ -220,12 +220,8 @@ class Lanes:
     def record(self, outcome: Outcome) -> None:
         """Something happened that must become durable (rule 2)."""
         self.committing.add(outcome)
-        if self.awaits_commit(outcome):
+        if outcome.blocks:
             self.lanes[outcome.mail.lane].awaiting += 1
-
-    def awaits_commit(self, outcome: Outcome) -> bool:
-        """Whether the lane waits for this outcome to be durable."""
-        return outcome.blocks
 
     def journal(self, lane: Lane, mail: LaneMail) -> None:
         """Write this mail to the journal with the next batch, also if an older `put` of it is there."""
