@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from typing import Annotated
 
@@ -17,10 +17,10 @@ from postlane.ops import options
 from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.output import moment_text, plain, print_json, print_line, progress, shortened
 from postlane.ops.session import Session, session_of
-from postlane.ops.status_search import Asked, Kind, StatusSearch
+from postlane.ops.status_search import Asked, Kind, StatusSearch, search_of
 from postlane.ops.ticket_output import held_words, hold_json, release_words
 from postlane.ops.ticket_waits import read_orders
-from postlane.ops.topic_names import CONTROL, DLQ, OUTBOUND, STATUS
+from postlane.ops.topic_names import CONTROL
 from postlane.ports import TopicPartition
 
 OVERDUE_SECONDS = 60.0  # a sender is busy now and then; longer than this something stands in its way
@@ -49,16 +49,7 @@ def status(
     """Say what happened to a ticket's mails, to one request, or to one sent mail. Tickets: the last 7 days unless --since."""
     session = session_of(context)
     with progress("reading statuses") as bar:
-        search = StatusSearch(
-            log=session.log,
-            codec=session.codec,
-            main=session.topic(OUTBOUND),
-            status=session.topic(STATUS),
-            dlq=session.topic(DLQ),
-            group=session.settings.kafka.group("outbound"),
-            now=datetime.now(UTC),
-            step=bar.step,
-        )
+        search = search_of(session, bar.step)
         histories = _first_answer(session, search, _questions(what, kind), since)
         holds = _holds(session, histories)
     if as_json:

@@ -6,7 +6,7 @@ began, and the statuses from there on complete the answer. Requests that no send
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from postlane.adapters.avro_codec import Codec, Undecodable
@@ -25,7 +25,9 @@ from postlane.core.history import (
 from postlane.core.instants import moment
 from postlane.core.partitioner import partition_of
 from postlane.ops.scanning import Step, bounds_of, scan, scan_back
+from postlane.ops.session import Session
 from postlane.ops.status_dead import Death, dead_letters
+from postlane.ops.topic_names import DLQ, OUTBOUND, STATUS
 from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition, Wanted
 
 TICKET_LOOK_BACK = timedelta(days=7)  # a ticket's older mails are asked for with --since
@@ -274,6 +276,20 @@ class StatusSearch:
             subject=request.subject,
             recipients=tuple(a.address for a in (*request.to, *request.cc, *request.bcc)),
         )
+
+
+def search_of(session: Session, step: Step | None = None) -> StatusSearch:
+    """A search in the topics of this session, as of now."""
+    return StatusSearch(
+        log=session.log,
+        codec=session.codec,
+        main=session.topic(OUTBOUND),
+        status=session.topic(STATUS),
+        dlq=session.topic(DLQ),
+        group=session.settings.kafka.group("outbound"),
+        now=datetime.now(UTC),
+        step=step,
+    )
 
 
 def _replay_of(record: LogRecord) -> ReplayOf | None:
