@@ -69,8 +69,8 @@ def test_fetch(lines: list[bytes | bytearray], items: list[FetchedItem]) -> None
 
 @given(st.lists(st.binary(max_size=60) | st.binary(max_size=60).map(bytearray), max_size=20))
 def test_noise_never_fails(lines: list[bytes | bytearray]) -> None:
-    parse_fetch([b"1 FETCH (UID 5 ", *lines])
-    parse_search(lines)
+    assert all(item.uid >= 0 for item in parse_fetch([b"1 FETCH (UID 5 ", *lines]))
+    assert all(uid >= 0 for uid in parse_search(lines))
     parse_select(lines)
     has_exists(lines)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from postlane.core.events.mail import Address
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState, Origin, SmtpReply
+from postlane.core.events.trail import Put
 from postlane.core.sending.lane_mail import (
     Arrival,
     Arrived,
@@ -79,6 +80,27 @@ def poison(offset: int, key: bytes | None) -> Arrival:
     """A record that cannot be decoded."""
     stillborn = Stillborn(MailState.FAILED, "undecodable", "no MailRequested", dead=True)
     return Arrival(offset=offset, key=key, content=Content(value=b"?", headers=(), stillborn=stillborn))
+
+
+def put(
+    offset: int,
+    *,
+    topic_id: str = "T",
+    due: float = NOW,
+    remaining: tuple[str, ...] | None = None,
+    held: int = 0,
+) -> Put:
+    """A parked mail's journal entry."""
+    return Put(
+        origin=Origin(topic_id, offset),
+        attempt=2,
+        first_seen_ms=round(NOW * 1000),
+        due_ms=round(due * 1000),
+        remaining=remaining,
+        held=held,
+        cause="temporary",
+        reason="r",
+    )
 
 
 def sent(*addresses: str) -> Attempted:

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from postlane.core.events.status import MailState, Origin
-from postlane.core.events.trail import Put
 from postlane.core.sending.lane_mail import (
     Attempt,
     Event,
@@ -17,7 +16,7 @@ from postlane.core.sending.lane_mail import (
     TicketFreed,
     TicketHeld,
 )
-from unit.core.lane_bench import POLICY, Bench, arrival, deferred, poison, refused, sent, states
+from unit.core.lane_bench import POLICY, Bench, arrival, deferred, poison, put, refused, sent, states
 
 HOLD_DEAD = replace(POLICY, hold_dead=True)
 HELD = MailState.HELD
@@ -195,17 +194,7 @@ def test_what_was_decided_before_the_mail_was_read_counts() -> None:
 
 @pytest.mark.parametrize("known", [False, True])
 def test_a_new_owner_holds_what_was_held(known: bool) -> None:
-    put = Put(
-        origin=Origin("T", 0),
-        attempt=1,
-        first_seen_ms=0,
-        due_ms=0,
-        remaining=None,
-        held=1,
-        cause="no_such_recipient",
-        reason="no such user",
-    )
-    recovered = Recovered(base=5, status_end=9, retry_end=4, parked=((3, b"t", put),))
+    recovered = Recovered(base=5, status_end=9, retry_end=4, parked=((3, b"t", put(0, held=1)),))
     bench = Bench(recovered, HOLD_DEAD)
     effects = bench.play(decide(0, 1, skip=False)) if known else bench.play(TicketFreed(b"u"))
     assert [effect.origin.offset for effect in effects if isinstance(effect, Load)] == ([0] if known else [])

@@ -5,7 +5,6 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlane.core.events.status import Origin
 from postlane.core.events.trail import Put
 from postlane.core.sending.journal_age import JournalAge
 from postlane.core.sending.lane_mail import (
@@ -20,22 +19,15 @@ from postlane.core.sending.lane_mail import (
     Tick,
 )
 from postlane.core.sending.lane_relief import DEAD_RECORDS_MIN
+from unit.core import lane_bench
 from unit.core.lane_bench import NOW, POLICY, Bench, arrival, deferred, sent
 
 DAY = 86400.0
 
 
 def put(offset: int, due: float = NOW + 1000 * DAY) -> Put:
-    return Put(
-        origin=Origin("T", offset),
-        attempt=1,
-        first_seen_ms=round(NOW * 1000),
-        due_ms=round(due * 1000),
-        remaining=None,
-        held=0,
-        cause="c",
-        reason="r",
-    )
+    """Due in years, unless said otherwise."""
+    return lane_bench.put(offset, due=due)
 
 
 def parked(*puts: tuple[int, Put], retry_end: int, marks: tuple[tuple[float, int], ...] = ()) -> Recovered:

@@ -28,27 +28,13 @@ from unit.core.lane_bench import (
     arrival,
     deferred,
     poison,
+    put,
     refused,
     sent,
     states,
 )
 
 HOLD = RelayHolds(cause="quota", reason="daily quota", relay="main", since=NOW, until=NOW + 50)
-
-
-def parked(
-    offset: int, *, topic_id: str = "T", due: float = NOW, remaining: tuple[str, ...] | None = None
-) -> Put:
-    return Put(
-        origin=Origin(topic_id, offset),
-        attempt=2,
-        first_seen_ms=int(NOW * 1000),
-        due_ms=int(due * 1000),
-        remaining=remaining,
-        held=0,
-        cause="temporary",
-        reason="r",
-    )
 
 
 def recovered(*puts: Put, base: int = 0, done: dict[int, int] | None = None) -> Recovered:
@@ -177,7 +163,7 @@ def test_refused_recipients_are_dead_lettered_while_the_others_wait() -> None:
 
 
 def test_a_parked_mail_waits_until_the_main_position_has_passed_it() -> None:
-    bench = Bench(recovered(parked(5, due=NOW - 1), base=3))
+    bench = Bench(recovered(put(5, due=NOW - 1), base=3))
     assert bench.play(Tick()) == []
     bench.arrive(arrival(3), arrival(4, "b"))
     assert bench.starts() == [3, 4]
@@ -189,7 +175,7 @@ def test_a_parked_mail_waits_until_the_main_position_has_passed_it() -> None:
 
 
 def test_mail_of_a_recreated_topic_goes_first_and_needs_no_guard() -> None:
-    bench = Bench(recovered(parked(900, topic_id="old")))
+    bench = Bench(recovered(put(900, topic_id="old")))
     bench.arrive(arrival(0))
     assert bench.play(SlotsFree(5)) == [Load(Origin("old", 900), 0)]
 
@@ -269,7 +255,7 @@ def test_a_parked_mail_is_read_back_when_due_and_its_end_is_done() -> None:
 
 
 def test_a_journal_record_that_is_gone_ends_the_mail_visibly() -> None:
-    bench = Bench(recovered(parked(0, due=NOW - 1), base=1))
+    bench = Bench(recovered(put(0, due=NOW - 1), base=1))
     assert bench.play(Tick()) == [Load(Origin("T", 0), 0)]
     bench.play(Loaded(Origin("T", 0), None))
     assert bench.starts() == []
@@ -340,7 +326,7 @@ def test_a_held_relay_counts_no_attempt_and_says_so_once() -> None:
 
 
 def test_a_held_relay_is_probed_with_parked_mail_where_there_is_no_other() -> None:
-    bench = Bench(recovered(parked(0, due=NOW - 1), base=1))
+    bench = Bench(recovered(put(0, due=NOW - 1), base=1))
     bench.play(HOLD)
     assert bench.play(Tick()) == []
     assert bench.play(SlotsFree(1)) == [Load(Origin("T", 0), 0)]
@@ -463,7 +449,7 @@ def test_an_event_id_is_forgotten_after_its_window() -> None:
 
 
 def test_what_is_done_or_parked_is_not_taken_from_main_again() -> None:
-    bench = Bench(recovered(parked(1, due=NOW + 100), done={0: 7}))
+    bench = Bench(recovered(put(1, due=NOW + 100), done={0: 7}))
     bench.arrive(arrival(0), arrival(1), arrival(2, "b"))
     assert bench.starts() == [2]
 
