@@ -40,9 +40,8 @@ def say(message: str) -> None:
 def print_json(document: object) -> None:
     """One JSON document on one line, flushed, so that a pipe sees it at once."""
     text = json.dumps(document, ensure_ascii=False, default=_json_value)
-    sys.stdout.write(
-        _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
-    )  # JSON leaves DEL and C1
+    # JSON itself leaves DEL and C1 as they are.
+    sys.stdout.write(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 

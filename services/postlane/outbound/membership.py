@@ -10,9 +10,8 @@ from postlane.outbound.sender import Sender
 from postlane.ports import LogRecord
 
 RELEASE_GRACE_SECONDS = 2.0  # beyond the drain time: the last commit
-BATCHES_MAX = (
-    8  # on their way to the event loop; while it is busy with a take-over, a fetcher would pile up gigabytes
-)
+# On their way to the event loop; while it is busy with a take-over, a fetcher would pile up gigabytes.
+BATCHES_MAX = 8
 ROOM_SECONDS_MAX = 1.0  # then the group's own business goes first
 
 

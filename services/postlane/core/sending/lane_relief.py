@@ -24,8 +24,9 @@ HOLDS_BASE = Why("holds_base", "it waits for long, so it waits in the journal")
 def relieve_window(lanes: Lanes, now: float) -> None:
     """Park the longest lanes when the window is nearly full and little of it could start."""
     policy = lanes.policy
-    fill = max(lanes.memory_mails / policy.window_mails, lanes.memory_bytes / policy.window_bytes)
-    if fill <= RELIEF_SHARE or len(lanes.queue.ready) >= min(RELIEF_READY_MIN, policy.window_mails // 4):
+    if lanes.fill <= RELIEF_SHARE or len(lanes.queue.ready) >= min(
+        RELIEF_READY_MIN, policy.window_mails // 4
+    ):
         return
     surplus = lanes.memory_mails - int(policy.window_mails * RESUME_SHARE)
     by_length = sorted(lanes.lanes.values(), key=lambda lane: len(lane.mails) - lane.journaled, reverse=True)
@@ -53,10 +54,9 @@ def relieve_base(lanes: Lanes, now: float) -> None:
 
 def window(lanes: Lanes) -> Iterator[Effect]:
     """Stop reading when the window is full, and go on when there is room."""
-    policy = lanes.policy
-    fill = max(lanes.memory_mails / policy.window_mails, lanes.memory_bytes / policy.window_bytes)
+    fill = lanes.fill
     # What waits for the position to pass it (rule 3) would wait for ever, were nothing read any more.
-    index = 0.0 if lanes.queue.guarded else len(lanes.mails) / policy.index_mails
+    index = 0.0 if lanes.queue.guarded else len(lanes.mails) / lanes.policy.index_mails
     if not lanes.paused and (fill >= 1 or index >= 1):
         lanes.paused = True
         yield PauseFetching(index_full=index >= 1)

@@ -26,6 +26,7 @@ from postlane.core.sending.lane_mail import (
     CutDue,
     Effect,
     Event,
+    KeyedStatus,
     LaneMail,
     Loaded,
     MailDecided,
@@ -168,7 +169,8 @@ def _ends_unsent(lanes: Lanes, lane: Lane, now: float) -> bool:
         and stillborn.state is not MailState.SKIPPED
         and mail.key is not None
     ):
-        _hold_dead(lanes, lane, now, Why(stillborn.cause, stillborn.reason, MailState.HELD))
+        mail.cause, mail.reason = stillborn.cause, stillborn.reason
+        _hold_dead(lanes, lane, lanes.scribe.waits(mail, now, None, MailState.HELD), now)
         return True
     status = lanes.scribe.stillborn(mail, stillborn, now)
     dead = lanes.scribe.dead(mail, stillborn, now) if stillborn.dead else None
@@ -191,12 +193,11 @@ def _unsent_end(lanes: Lanes, mail: LaneMail, now: float) -> Stillborn | None:
     return None
 
 
-def _hold_dead(lanes: Lanes, lane: Lane, now: float, why: Why) -> None:
+def _hold_dead(lanes: Lanes, lane: Lane, status: KeyedStatus, now: float) -> None:
     """The head has died where dead mail waits for a person: it keeps its place, in the journal."""
     mail = lane.mails[0]
     mail.held += 1
-    mail.cause, mail.reason = why.cause, why.reason
-    lanes.record(Outcome(mail, lanes.scribe.waits(mail, now, None, MailState.HELD), now, blocks=True))
+    lanes.record(Outcome(mail, status, now, blocks=True))
     lanes.journal(lane, mail)
     lanes.park(lane, now, BEHIND)
 
@@ -216,15 +217,12 @@ def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Ef
 def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now: float) -> None:
     mail = lanes.mails[event.origin]
     mail.attempt, mail.cause, mail.reason = after.attempt, after.cause, after.reason
+    if after.ends and after.dead is not None and lanes.policy.hold_dead:
+        mail.remaining = after.dead.recipients
+        _hold_dead(lanes, lane, lanes.scribe.dies_held(mail, after, event, now), now)
+        return
     status = lanes.scribe.attempted(mail, after, event, now)
     dead = None if after.dead is None else lanes.scribe.dead_recipients(mail, after.dead, now)
-    if after.ends and after.dead is not None and lanes.policy.hold_dead:
-        mail.held += 1
-        mail.remaining = after.dead.recipients
-        lanes.record(Outcome(mail, lanes.scribe.dies_held(mail, after, event, now), now, blocks=True))
-        lanes.journal(lane, mail)
-        lanes.park(lane, now, BEHIND)
-        return
     if after.again_at is None:
         blocks = after.state is not MailState.SENT
         lanes.end(lane, Outcome(mail, status, now, dead, ends=True, blocks=blocks))

@@ -164,6 +164,11 @@ class Lanes:
         oldest = self.committing.oldest_at
         return oldest is not None and now - oldest > UNCOMMITTED_SECONDS_MAX
 
+    @property
+    def fill(self) -> float:
+        """How full the window is: 1 and above is full."""
+        return max(self.memory_mails / self.policy.window_mails, self.memory_bytes / self.policy.window_bytes)
+
     # Moves
 
     @staticmethod
