@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from sys import intern
+from typing import assert_never
 
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.status import Origin
@@ -149,6 +150,8 @@ def encode(entry: Entry) -> Headers:
                     "reason": entry.reason,
                 }
             )
+        case _:
+            assert_never(entry)
 
 
 def decode(headers: Iterable[tuple[str, bytes]]) -> Entry:
@@ -194,6 +197,8 @@ def decode(headers: Iterable[tuple[str, bytes]]) -> Entry:
                 resolved_at_ms=fields.time_ms("resolved-at"),
                 reason=fields.text("reason"),
             )
+        case _:
+            assert_never(kind)
 
 
 def encode_replay(source: ReplayOf, remaining: tuple[str, ...] | None) -> Headers:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Literal, assert_never
 
 from postlane.core.events.received import MailboxCursor
 from postlane.core.polling.folder import FolderState
@@ -58,6 +58,8 @@ def open_folder(
                 return Begin(begin_at(identity, folder, 1, now))
             case date():
                 return BeginAtDate(_day(start))
+            case _:
+                assert_never(start)
     if cursor.uid_validity == folder.uid_validity:
         return Resume(
             Progress(
@@ -102,3 +104,5 @@ def _rescan_since(cursor: MailboxCursor, start: Start) -> datetime | None:
             return None
         case date():
             return _day(start)
+        case _:
+            assert_never(start)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from postlane.core.reading.mail_class import ClassRules, classify_mail
 from postlane.core.reading.mime_parse import parse_headers, parse_mail, unreadable_mail
@@ -32,6 +33,8 @@ def read_mail(request: ReadRequest, rules: ClassRules) -> MailReading:
             return weigh(parse_mail(request.raw), rules)
         case Depth.HEADERS:
             return weigh(parse_headers(request.raw, request.why), rules)
+        case _:
+            assert_never(request.depth)
 
 
 def unreadable(why: str, rules: ClassRules) -> MailReading:
