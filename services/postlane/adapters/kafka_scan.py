@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from postlane import ports
 from postlane.adapters.kafka_clients import describe
@@ -39,7 +39,11 @@ def scan(
             elif offset is not None and offset >= position:
                 # The end of what is readable is reported past control records: aborted data leaves no other trace.
                 position = offset if error is not None else offset + 1
-                if error is None and offset < span.stop and _is_wanted(message, wanted):
+                if (
+                    error is None
+                    and offset < span.stop
+                    and (wanted is None or wanted(message.key(), message.value()))
+                ):
                     batch.append(record_of(message))
         if batch:
             yield batch
@@ -50,10 +54,6 @@ def scan(
                 f"{at.topic} {at.partition}: no progress at offset {position} (of {span.stop}) "
                 f"for {timeout_seconds:g} s: {trouble}"
             )
-
-
-def _is_wanted(message: Message, wanted: ports.Wanted | None) -> bool:
-    return wanted is None or wanted(message.key(), message.value())
 
 
 def runs(offsets: Sequence[int]) -> Iterator[list[int]]:
