@@ -74,7 +74,7 @@ class Operators:
 
     def _decide(self, origin: Origin, held: int) -> None:
         self.decided[origin] = held
-        decision = MailDecided(origin, held, skip=self.rnd.random() < 0.4)
+        decision = MailDecided(origin, held, self.rnd.random() < 0.4, f"c{len(self.broker.control)}")
         self.broker.control.append(decision)
         self.witness.trace.append(f"operator: {decision}")
 

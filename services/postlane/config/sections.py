@@ -60,6 +60,7 @@ class KafkaSection(Section):
     )
     schema_registry_url: str | None = Field(
         None,
+        repr=False,  # it may hold a password
         description="Confluent wire format with this registry; Avro single-object encoding when absent",
         examples=["http://schema-registry:8081"],
     )

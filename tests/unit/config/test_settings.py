@@ -204,6 +204,8 @@ def test_secrets_never_appear_in_repr_dump_or_errors(load: Load, monkeypatch: py
     assert all(SECRET not in form for form in shown)
     assert settings.kafka.extra_secrets["ssl.key.password"].get_secret_value() == SECRET
     assert SECRET not in refusal(load, text + "port = 0\nzzz = 1\n")
+    registry = load(f'[kafka]\nschema_registry_url = "https://u:{SECRET}@registry:8081"\n')
+    assert SECRET not in f"{registry!r} {registry}"
 
 
 def test_an_extra_property_that_holds_a_secret_is_sent_to_its_place(load: Load) -> None:

@@ -25,6 +25,9 @@ CONTENT_TYPE_MAX = 500  # so that the field fits a line
 
 _LINE_BREAK = re.compile(r"[\r\n\x00]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_UNSEEN = re.compile(
+    r"[\x00-\x1f\x7f]"
+)  # a ticket id stands in one line of logs and lists, and none begins like a lane of its own
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _HEADER_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 section 3.6.8
 _TOKEN = r"[A-Za-z0-9!#$&^_.+-]+"  # noqa: S105 - RFC 2045 section 5.1, not a password
@@ -79,6 +82,8 @@ def _identity(request: MailRequested) -> Iterator[str]:
         yield "ticket_id: is empty"
     if _SURROGATE.search(request.ticket_id):
         yield "ticket_id: is not valid Unicode"
+    elif _UNSEEN.search(request.ticket_id):
+        yield "ticket_id: contains control characters"
     elif len(request.ticket_id.encode()) > TICKET_ID_BYTES_MAX:
         yield f"ticket_id: is longer than {TICKET_ID_BYTES_MAX} bytes of UTF-8"
     if request.requested_at.tzinfo is None:

@@ -203,5 +203,6 @@ def _put_copy(mail: LaneMail) -> PutCopy:
             topic_rank=mail.topic_rank,
             cause=mail.cause,
             reason=mail.reason,
+            retried_by=mail.retried_by,
         ),
     )

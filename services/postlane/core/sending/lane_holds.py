@@ -56,13 +56,14 @@ def ticket_freed(lanes: Lanes, event: TicketFreed, now: float) -> Iterator[Effec
 
 
 def decided(lanes: Lanes, event: MailDecided, now: float) -> Iterator[Effect]:
-    """Skip the mail in its turn, or begin with it anew."""
+    """Skip the mail in its turn, or begin with it anew, once."""
     lanes.decisions[event.origin] = event
     mail = lanes.mails.get(event.origin)
     if mail is None or mail.held != event.held:
         return
     lane = lanes.lanes[mail.lane]
-    if not event.skip:
+    if not event.skip and mail.retried_by != event.command_id:
+        mail.retried_by = event.command_id
         mail.due = min(mail.due, now)
         mail.first_seen = (
             now  # it was given up for its age, or may be soon; a person has just given it new time

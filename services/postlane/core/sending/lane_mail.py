@@ -45,7 +45,8 @@ class LaneMail:
     """One unfinished mail; mutable, owned by its lane.
 
     `retry_offset` says where its live `put` stands in the journal (None = not parked); `journaled` = it has one or shall get one. `content` is None while a parked
-    mail's bytes lie in the journal alone. `held` > 0: it has died that often and a person decided, or has to, what becomes of it. `due` and `first_seen` are seconds since 1970; `first_seen` moves on while
+    mail's bytes lie in the journal alone. `held` > 0: it has died that often and a person decided, or has to, what becomes of it; `retried_by` is the last
+    command to try it again that was obeyed. `due` and `first_seen` are seconds since 1970; `first_seen` moves on while
     the relay is held, so that held time does not age the mail.
     """
 
@@ -63,6 +64,7 @@ class LaneMail:
     reason: str = "waits for its turn"
     journaled: bool = False
     topic_rank: int = 0
+    retried_by: str | None = None
 
     @property
     def parked(self) -> bool:
@@ -148,12 +150,13 @@ class TicketFreed:
 class MailDecided:
     """A person decided what becomes of a mail after its `held`-th death (0 = it has not died): skip it, or try it again.
 
-    One that names another number is stale, and ignored.
+    One that names another number is stale, and ignored. Every new owner hears all decisions again, so `command_id` tells one that was obeyed.
     """
 
     origin: Origin
     held: int
     skip: bool
+    command_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class Lanes:
                 retry_offset=retry_offset,
                 journaled=True,
                 held=put.held,
+                retried_by=put.retried_by,
                 topic_rank=put.topic_rank,
                 cause=put.cause,
                 reason=put.reason,

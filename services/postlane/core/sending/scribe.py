@@ -94,8 +94,8 @@ class Scribe:
 
     def dies_held(self, mail: LaneMail, after: Aftermath, event: AttemptEnded, now: float) -> KeyedStatus:
         """The status of a mail that an attempt would have ended, were it not to wait for a person."""
-        ended = self.attempted(mail, after, event, now)
-        return replace(ended, status=replace(ended.status, state=MailState.HELD, final=False))
+        kept = replace(self.attempted(mail, after, event, now).status, state=MailState.HELD, final=False)
+        return KeyedStatus(key=mail.key, status=replace(kept, status_id=_status_id(kept)))
 
     def dead(self, mail: LaneMail, stillborn: Stillborn, now: float) -> DeadCopy:
         """The dead-letter copy of a mail that ends without an attempt."""
@@ -144,9 +144,8 @@ class Scribe:
             if mail.key is None
             else mail.key.decode("utf-8", "replace")
         )
-        at_ms = round(now * 1000)
         status = MailStatus(
-            status_id=f"{mail.origin.topic_id}:{self.partition}:{mail.origin.offset}:{at_ms}:{fields['state']}",
+            status_id="",
             occurred_at=moment(now),
             topic_id=mail.origin.topic_id,
             partition=self.partition,
@@ -157,7 +156,12 @@ class Scribe:
             metadata={} if request is None else request.metadata,
             **fields,  # type: ignore[arg-type]  # the callers above name fields of MailStatus
         )
-        return KeyedStatus(key=mail.key, status=status)
+        return KeyedStatus(key=mail.key, status=replace(status, status_id=_status_id(status)))
+
+
+def _status_id(status: MailStatus) -> str:
+    at_ms = round(status.occurred_at.timestamp() * 1000)
+    return f"{status.topic_id}:{status.partition}:{status.offset}:{at_ms}:{status.state}"
 
 
 def provider_id(reply: SmtpReply) -> str | None:

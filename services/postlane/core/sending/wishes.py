@@ -18,7 +18,8 @@ def lanes_event(command: Command) -> TicketHeld | TicketFreed | MailDecided | No
             if command.topic_id is None or command.offset is None:
                 return None
             origin = Origin(command.topic_id, command.offset)
-            return MailDecided(origin, command.held, skip=command.wish is Wish.SKIP_MAIL)
+            skip = command.wish is Wish.SKIP_MAIL
+            return MailDecided(origin, command.held, skip=skip, command_id=command.command_id)
         case Wish.OTHER:
             return None
         case _:

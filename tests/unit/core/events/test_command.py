@@ -30,8 +30,8 @@ def command(wish: Wish, **changes: object) -> Command:
     [
         (Wish.HOLD_TICKET, TicketHeld("Ä-1".encode(), "held by an operator")),
         (Wish.RELEASE_TICKET, TicketFreed("Ä-1".encode())),
-        (Wish.RETRY_MAIL, MailDecided(Origin("T", 7), 2, skip=False)),
-        (Wish.SKIP_MAIL, MailDecided(Origin("T", 7), 2, skip=True)),
+        (Wish.RETRY_MAIL, MailDecided(Origin("T", 7), 2, skip=False, command_id="c1")),
+        (Wish.SKIP_MAIL, MailDecided(Origin("T", 7), 2, skip=True, command_id="c1")),
         (Wish.OTHER, None),
     ],
 )

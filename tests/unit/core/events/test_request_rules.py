@@ -106,6 +106,8 @@ def test_line_breaks_are_refused_everywhere(field: str, make: object, line_break
         ({"ticket_id": ""}, "ticket_id: is empty"),
         ({"ticket_id": "ä" * 128}, "ticket_id: is longer than 255 bytes"),
         ({"ticket_id": "\ud800"}, "ticket_id: is not valid Unicode"),
+        ({"ticket_id": "4711\r\nBcc: x@y.example"}, "ticket_id: contains control characters"),
+        ({"ticket_id": "\x00keyless:1"}, "ticket_id: contains control characters"),
         ({"requested_at": datetime(2026, 3, 1)}, "requested_at: has no time zone"),  # noqa: DTZ001
         ({"from_address": Address(address="kim")}, "from_address.address: 'kim' is not a mail address"),
         ({"to": (replace(KIM, name="x" * (NAME_MAX + 1)),)}, "to[0].name: is longer"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from postlane.core.events.status import MailState, Origin
+from postlane.core.events.trail import Put, decode, encode
 from postlane.core.sending.lane_mail import (
     Attempt,
     Event,
@@ -23,7 +24,7 @@ HELD = MailState.HELD
 
 
 def decide(offset: int, held: int, *, skip: bool) -> MailDecided:
-    return MailDecided(Origin("T", offset), held, skip)
+    return MailDecided(Origin("T", offset), held, skip, command_id="c1")
 
 
 def read_back(bench: Bench, event: Event, *offsets: int) -> None:
@@ -198,6 +199,28 @@ def test_a_new_owner_holds_what_was_held(known: bool) -> None:
     bench = Bench(recovered, HOLD_DEAD)
     effects = bench.play(decide(0, 1, skip=False)) if known else bench.play(TicketFreed(b"u"))
     assert [effect.origin.offset for effect in effects if isinstance(effect, Load)] == ([0] if known else [])
+
+
+def test_a_decision_to_try_again_that_was_obeyed_is_not_obeyed_by_the_next_owner() -> None:
+    bench = Bench(policy=HOLD_DEAD)
+    bench.arrive(arrival(0))
+    bench.starts()
+    bench.end(0, refused())
+    batch, _ = bench.commit()
+    assert batch.statuses[0].status.status_id.endswith(":HELD")
+    read_back(bench, decide(0, 1, skip=False), 0)
+    assert bench.starts() == [0]
+    bench.end(0, deferred())
+    batch, _ = bench.commit()
+    (copy,) = batch.puts
+    assert (copy.put.held, copy.put.retried_by) == (1, "c1")
+    parked = decode(encode(copy.put))
+    assert isinstance(parked, Put)
+    waiting = Bench(Recovered(base=1, status_end=9, retry_end=4, parked=((3, b"t", parked),)), HOLD_DEAD)
+    assert not any(isinstance(effect, Load) for effect in waiting.play(decide(0, 1, skip=False)))
+    assert waiting.lanes.mails[Origin("T", 0)].first_seen == parked.first_seen_ms / 1000
+    again = replace(decide(0, 1, skip=False), command_id="c2")
+    assert [effect.origin.offset for effect in waiting.play(again) if isinstance(effect, Load)] == [0]
 
 
 def test_poison_is_held_where_it_has_a_ticket() -> None:
