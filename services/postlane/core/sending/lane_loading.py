@@ -7,14 +7,14 @@ from postlane.core.sending.lane_mail import Content, Effect, LaneMail, Load, Loa
 from postlane.core.sending.lane_queue import Lane
 from postlane.core.sending.lanes import Lanes
 
-LOADS_MAX = 256  # parked mails read ahead of a free slot; bounds their memory
+LOADS_MAX = 256  # parked mails asked for at a time: so far the window may be passed
 
 
 def loads(lanes: Lanes, now: float, most: int | None = None) -> Iterator[Effect]:
-    """Ask for the bytes of lanes whose head is due, up to `most` at a time."""
+    """Ask for the bytes of lanes whose head is due, up to `most` at a time; with a full window only where nothing else is ready."""
     unloaded = lanes.queue.unloaded
     limit = most if most is not None else LOADS_MAX if lanes.hold is None else 0
-    while unloaded and lanes.loading < limit:
+    while unloaded and lanes.loading < limit and (lanes.fill < 1 or not lanes.queue.ready):
         lane = unloaded.popleft()
         lane.queued = False
         head = lane.mails[0] if lane.mails else None

@@ -6,9 +6,12 @@ import pytest
 
 from postlane.core.events.status import MailState, Origin, RecipientState
 from postlane.core.events.trail import Put
+from postlane.core.sending.lane_loading import LOADS_MAX
 from postlane.core.sending.lane_mail import (
     Aborted,
+    Attempt,
     Committed,
+    CutDue,
     Load,
     Loaded,
     PauseFetching,
@@ -18,6 +21,7 @@ from postlane.core.sending.lane_mail import (
     ResumeFetching,
     SlotsFree,
     Tick,
+    WriteBatch,
 )
 from postlane.core.sending.lane_relief import WINDOW_FULL
 from unit.core.lane_bench import (
@@ -323,6 +327,26 @@ def test_a_held_relay_counts_no_attempt_and_says_so_once() -> None:
     assert {keyed.status.attempt for keyed in batch.statuses} == {0}
     bench.play(RelayOpens())
     assert bench.starts() == [0, 1]
+
+
+def test_parked_mail_that_comes_due_at_once_is_read_back_as_far_as_the_window_goes() -> None:
+    parked = tuple((offset, b"t%d" % offset, put(offset, due=NOW - 1)) for offset in range(1000))
+    bench = Bench(Recovered(base=1000, status_end=0, retry_end=1000, parked=parked))
+    todo, most, ended = bench.play(Tick()), 0, 0
+    while todo:
+        match todo.pop():
+            case Load(origin):
+                todo += bench.play(Loaded(origin, arrival(origin.offset).content))
+            case Attempt(origin):
+                todo += bench.end(origin.offset, sent())
+                ended += 1
+            case WriteBatch() as batch:
+                bench.stage(batch)
+                todo += bench.play(Committed())
+        most = max(most, bench.lanes.memory_mails)
+        todo += [] if todo else [*bench.play(SlotsFree(50)), *bench.play(CutDue())]
+    assert ended == 1000
+    assert 0 < most <= POLICY.window_mails + LOADS_MAX
 
 
 def test_a_held_relay_is_probed_with_parked_mail_where_there_is_no_other() -> None:
