@@ -138,11 +138,9 @@ def member_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
 
 def _group_config(kafka: KafkaSection, group: str) -> dict[str, Any]:
     config = base_config(kafka, group) | {"group.id": group}
-    if config.get("group.protocol", "classic") == "classic":  # else the broker decides these (KIP-848)
-        config.setdefault("heartbeat.interval.ms", HEARTBEAT_MS)
-        config.setdefault("session.timeout.ms", SESSION_TIMEOUT_MS)
-        config["partition.assignment.strategy"] = "cooperative-sticky"
-    return config
+    config.setdefault("heartbeat.interval.ms", HEARTBEAT_MS)
+    config.setdefault("session.timeout.ms", SESSION_TIMEOUT_MS)
+    return config | {"partition.assignment.strategy": "cooperative-sticky"}
 
 
 def fetcher_config(kafka: KafkaSection, group: str) -> dict[str, Any]:

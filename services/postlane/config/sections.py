@@ -96,7 +96,9 @@ class KafkaSection(Section):
 
     @field_validator("extra")
     @classmethod
-    def _extra_holds_no_secret(cls, extra: dict[str, str]) -> dict[str, str]:
+    def _extra_is_extra(cls, extra: dict[str, str]) -> dict[str, str]:
+        if extra.get("group.protocol", "classic") != "classic":
+            raise ValueError("members use the classic group.protocol (docs/decisions/0014-group-protocol.md)")
         for name in extra:
             if looks_secret(name):
                 raise ValueError(f'"{name}" holds a secret; put it under extra_secrets, which is never shown')

@@ -214,6 +214,11 @@ def test_an_extra_property_that_holds_a_secret_is_sent_to_its_place(load: Load) 
     assert SECRET not in message
 
 
+def test_the_other_group_protocol_is_refused(load: Load) -> None:
+    message = refusal(load, '[kafka]\nextra = { "group.protocol" = "consumer" }\n')
+    assert "kafka.extra: members use the classic group.protocol" in message
+
+
 @pytest.mark.parametrize(
     ("written", "words"),
     [
