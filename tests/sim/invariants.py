@@ -5,6 +5,7 @@ TicketOrderKept              the first acceptance of a mail never follows that o
 NothingSentAfterDone         no owner starts what was committed as ended, or for somebody whose delivery was committed
 HeldIsNotAttempted           who has heard of a hold starts nothing of that ticket; a mail that died n times and is held waits for a
                              decision that names n, and one that a decision skips is not started
+RouteKept                    a mail goes by the route that its request asks for, and nothing starts by one that is held
 SentInItsTime                nothing starts before its not_before or after its expires_at
 CommitNeverPassesUnfinished  below a committed offset every mail has ended or has a live put, and the pointers find both
 DuplicatesBounded            at each start at most connections + K mails of the sender are in flight or accepted and not durable, and none
@@ -12,10 +13,11 @@ DuplicatesBounded            at each start at most connections + K mails of the 
                              repeats at most connections + K mails, and no owner sends anything twice to the same recipient by itself
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from postlane.core.events.status import Origin
+from postlane.core.routing.routes import Route, route_of
 from postlane.core.sending.lane_mail import MailDecided, TicketFreed, TicketHeld
 from postlane.core.sending.lanes import UNCOMMITTED_SECONDS_MAX
 from sim.broker import Command
@@ -67,9 +69,19 @@ class Start:
     flying: Iterable[Origin]
     now: float
     cautious: bool
+    route: str
 
     def __str__(self) -> str:
         return f"{self.record} at {self.origin.topic_id}:{self.origin.offset}"
+
+
+def check_route(start: Start, routes: tuple[Route, ...], held: Collection[str]) -> None:
+    """RouteKept."""
+    asked = route_of(routes, start.record.content.request)
+    if start.route != asked:
+        raise Violation(f"RouteKept: {start} goes by {start.route}, its request asks for {asked}")
+    if start.route in held:
+        raise Violation(f"RouteKept: {start} starts by {start.route}, which is held")
 
 
 def check_held(start: Start, known: Knowledge) -> None:

@@ -3,15 +3,19 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from postlane.core.routing.routes import Route
 from postlane.core.sending import journal_age, lane_loading, lane_relief, lane_steps
 from postlane.core.sending.lanes import LanesPolicy
 from postlane.core.sending.retry import RetryPolicy
+from sim.records import BULK
 
 CONNECTIONS = 3
 UNCOMMITTED_MAX = 4  # K, small so that the bound is often reached
 CAUTION_SECONDS = 60.0
+ONE_WAY = (Route(),)
+TWO_WAYS = (Route(name="bulk", tags=frozenset({BULK})), Route())
 
 # What an hour, a hundred thousand records or a minute are to a real sender.
 _SMALL = (
@@ -67,10 +71,12 @@ def traits_of(rnd: random.Random) -> Traits:
         window_bytes=1_000_000,
         uncommitted_max=UNCOMMITTED_MAX,
         duplicate_window_seconds=rnd.choice([0.0, 0.0, 40.0, 1e9]),
-        hold_dead=rnd.random() < 0.4,
         index_mails=rnd.choice([1_000_000, 1_000_000, 10]),
         refresh_age_seconds=rnd.choice([1e9, 15.0]),
         recommit_seconds=500.0,
+        routes=tuple(
+            replace(route, hold_dead=rnd.random() < 0.4) for route in rnd.choice([ONE_WAY, TWO_WAYS])
+        ),
     )
     return Traits(
         policy=policy,

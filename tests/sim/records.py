@@ -9,6 +9,7 @@ from postlane.core.events.status import MailState
 from postlane.core.sending.lane_mail import Content, Stillborn
 
 RECIPIENTS = ("a@example.org", "b@example.org")
+BULK = "bulk"  # mail with this tag goes a way of its own where the schedule has two
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH_SECONDS = EPOCH.timestamp()
 
@@ -72,6 +73,7 @@ def new_record(
         from_address=Address(address="desk@example.org"),
         to=tuple(Address(address=address) for address in RECIPIENTS),
         subject=name,
+        tags=(BULK,) if (ticket + number) % 3 == 0 else (),
         not_before=_moment(not_before),
         expires_at=_moment(expires_at),
     )

@@ -18,8 +18,8 @@ from postlane.core.sending.lane_mail import (
     Event,
     Load,
     Loaded,
-    RelayHolds,
-    RelayOpens,
+    RouteHolds,
+    RouteOpens,
     SlotsFree,
     Staged,
     Tick,
@@ -78,7 +78,7 @@ class Sender:
         self.loads: list[Load] = []
         self.transaction: Transaction | None = None
         self.control_position = 0
-        self.held = False
+        self.held: set[str] = set()
         self.hears = True
         self.leaving = False
         self.dead = False
@@ -108,14 +108,14 @@ class Sender:
             self._take_over(rnd, now)
             return
         if self.held and rnd.random() < RELAY_OPENS_SHARE:
-            self._open_relay(now)
+            self._open_route(min(self.held), now)
         moves = (
             self._fetch,
             self._fill_slots,
             self._finish_one,
             self._load_some,
             self._tick,
-            self._hold_relay,
+            self._hold_route,
             self._hear,
             self._commit,
         )
@@ -180,8 +180,9 @@ class Sender:
 
     def _fill_slots(self, rnd: random.Random, now: float, *, calm: bool) -> None:
         del calm
-        free = 0 if self.held or self.leaving else max(0, CONNECTIONS - len(self.flying))
-        self._step(SlotsFree(rnd.randint(0, free)), now)
+        route = self._any_route(rnd)
+        free = 0 if route in self.held or self.leaving else max(0, CONNECTIONS - len(self.flying))
+        self._step(SlotsFree(rnd.randint(0, free), route), now)
 
     def _finish_one(self, rnd: random.Random, now: float, *, calm: bool) -> None:
         if not self.flying:
@@ -206,15 +207,21 @@ class Sender:
         del rnd, calm
         self._step(Tick(), now)
 
-    def _hold_relay(self, rnd: random.Random, now: float, *, calm: bool) -> None:
-        del rnd
-        if not calm and not self.held:
-            self.held = True
-            self._step(RelayHolds(cause="quota", reason="quota", relay="main", since=now, until=now + 5), now)
+    def _any_route(self, rnd: random.Random) -> str:
+        return rnd.choice(self.site.policy.routes).name
 
-    def _open_relay(self, now: float) -> None:
-        self.held = False
-        self._step(RelayOpens(), now)
+    def _hold_route(self, rnd: random.Random, now: float, *, calm: bool) -> None:
+        route = self._any_route(rnd)
+        if not calm and route not in self.held:
+            self.held.add(route)
+            hold = RouteHolds(
+                cause="quota", reason="quota", relay="main", since=now, until=now + 5, route=route
+            )
+            self._step(hold, now)
+
+    def _open_route(self, route: str, now: float) -> None:
+        self.held.discard(route)
+        self._step(RouteOpens(route), now)
 
     def _hear(self, rnd: random.Random, now: float, *, calm: bool) -> None:
         del calm

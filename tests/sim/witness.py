@@ -15,6 +15,7 @@ from sim.invariants import (
     check_held,
     check_proofs,
     check_risk,
+    check_route,
     check_time,
 )
 from sim.records import RECIPIENTS, MainRecord
@@ -72,10 +73,12 @@ class Witness:
             flying=sender.flying,
             now=now,
             cautious=now < sender.cautious_until,
+            route=attempt.route,
         )
         self.trace.append(f"  sender{sender.number} starts {start} for {_initials(start.todo)}")
         known = self.senders[sender.number]
         check_held(start, known)
+        check_route(start, sender.site.policy.routes, sender.held)
         check_risk(start, known)
         check_time(start, known)
         if attempt.content.stillborn is not None or not set(start.todo) <= set(record.recipients):

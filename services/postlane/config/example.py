@@ -8,7 +8,12 @@ from typing import Any
 from postlane.config.settings import Settings
 
 COMMENT_COLUMNS = 100
-NAMED_SECTIONS = {"relays": "main", "mailboxes": "support"}  # sections that stand once per account
+SEQUELS = {"routes": ("", "# The last route takes the rest.", "[routes.default]", 'relays = ["main"]')}
+NAMED_SECTIONS = {
+    "relays": "main",
+    "routes": "bulk",
+    "mailboxes": "support",
+}  # sections that stand once per account
 
 _HEAD = """\
 Postlane's configuration: every key with its default. Keys behind a # have none; they show an example.
@@ -23,7 +28,11 @@ JsonSchema = Mapping[str, Any]
 
 def example_toml(signing_secret: str) -> str:
     """The example: valid as it stands, with one relay, one mailbox and one signing key, every key of every section in it."""
-    chosen = {"signing.domain": "desk.example.com", "signing.keys": {"k1": signing_secret}}
+    chosen = {
+        "signing.domain": "desk.example.com",
+        "signing.keys": {"k1": signing_secret},
+        "routes.tags": ["newsletter"],
+    }
     schema = Settings.model_json_schema()
     definitions: Mapping[str, JsonSchema] = schema["$defs"]
     blocks = ["\n".join(_comment(_HEAD))]
@@ -35,7 +44,7 @@ def example_toml(signing_secret: str) -> str:
         for key, key_schema in section["properties"].items():
             default = chosen.get(f"{name}.{key}", key_schema.get("default"))
             lines += _key_lines(key, key_schema | {"default": default}, definitions, required=key in required)
-        blocks.append("\n".join(lines))
+        blocks.append("\n".join([*lines, *SEQUELS.get(name, ())]))
     return "\n\n\n".join(blocks) + "\n"
 
 

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -15,6 +15,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from postlane.config.routing_sections import RouteSection
 from postlane.config.sections import (
     BlobsSection,
     HttpSection,
@@ -22,11 +23,13 @@ from postlane.config.sections import (
     KafkaSection,
     LogsSection,
     MailboxSection,
+    OnDead,
     OutboundSection,
     RelaySection,
     TopicsSection,
 )
 from postlane.config.signing_section import SigningSection
+from postlane.core.routing.routes import Route
 
 ENV_PREFIX = "POSTLANE_"
 ENV_DELIMITER = "__"
@@ -55,10 +58,37 @@ class Settings(BaseSettings):
     signing: SigningSection = SigningSection()
     outbound: OutboundSection = OutboundSection()
     relays: dict[str, RelaySection] = Field(default_factory=dict)
+    routes: dict[str, RouteSection] = Field(default_factory=dict)
     inbound: InboundSection = InboundSection()
     mailboxes: dict[str, MailboxSection] = Field(default_factory=dict)
     http: HttpSection = HttpSection()
     logs: LogsSection = LogsSection()
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> "Settings":
+        for name, route in self.routes.items():
+            for relay in (relay for tier in route.tiers() for relay, _ in tier):
+                if relay not in self.relays:
+                    known = ", ".join(self.relays) or "none"
+                    raise ValueError(
+                        f'routes.{name}.relays: no relay is called "{relay}"; known are: {known}'
+                    )
+        *others, last = self.mail_routes()
+        if not last.takes_all:
+            raise ValueError(
+                f"routes.{last.name}: the last route must take all mail, so it has no sender_domains, recipient_domains or tags; "
+                "add one behind it"
+            )
+        if whole := [route.name for route in others if route.takes_all]:
+            raise ValueError(f"routes.{whole[0]}: it takes all mail, so the routes behind it never get any")
+        return self
+
+    def mail_routes(self) -> tuple[Route, ...]:
+        """The routes in their order; without any, one for all mail that leads to the relays in their order."""
+        if not self.routes:
+            tiers = tuple(((relay, 1),) for relay in self.relays)
+            return (Route(tiers=tiers, hold_dead=self.outbound.on_dead is OnDead.HOLD),)
+        return tuple(route.as_route(name, self.outbound.on_dead) for name, route in self.routes.items())
 
     def drain_seconds(self, service: str) -> float:
         """How long `outbound` or `inbound` takes to stop by itself."""
@@ -144,7 +174,8 @@ def _explain(source: str, detail: ErrorDetails) -> str:
     place = f"environment variable {variable}" if variable in os.environ else source
     if detail["type"] == "extra_forbidden":
         return _unknown_key(place, ".".join(path), _keys_beside(path))
-    return f"{place}: {'.'.join(path)}: {detail['msg'].removeprefix('Value error, ')}"
+    words = detail["msg"].removeprefix("Value error, ")
+    return ": ".join([place, *filter(None, [".".join(path)]), words])
 
 
 def _unknown_key(place: str, key: str, known: list[str]) -> str:

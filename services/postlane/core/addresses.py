@@ -35,6 +35,12 @@ def wire_address(address: str) -> str | None:
     return f"{local}@{wire_domain}"
 
 
+def domain_of(address: str) -> str | None:
+    """The domain of an address in lower-case ASCII; None where it is no address."""
+    wire = wire_address(address)
+    return None if wire is None else wire.rpartition("@")[2]
+
+
 def _wire_domain(domain: str) -> str | None:
     if domain.startswith("["):
         return _literal(domain)

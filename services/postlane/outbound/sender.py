@@ -9,7 +9,7 @@ import structlog
 
 from postlane.adapters.http_health import Health
 from postlane.core.instants import iso_utc
-from postlane.core.sending.lane_mail import Attempt, RelayHolds, RelayOpens, SlotsFree, Tick
+from postlane.core.sending.lane_mail import Attempt, RouteHolds, RouteOpens, SlotsFree, Tick
 from postlane.core.sending.lanes import Lanes, LanesPolicy
 from postlane.core.sending.relay_gate import Hold
 from postlane.core.sending.rest import RestPolicy
@@ -249,7 +249,7 @@ class Sender:
                 event, relay=self.parts.desk.name, cause=(hold or before or _NEVER).cause, reason=reason
             )
         for owner in list(self._owners.values()):
-            owner.handle(RelayOpens() if hold is None else _holds(hold))
+            owner.handle(RouteOpens() if hold is None else _holds(hold))
 
     # Time
 
@@ -289,8 +289,8 @@ class Sender:
 _NEVER = Hold(relay="", cause="", reason="", since=0.0, until=0.0)
 
 
-def _holds(hold: Hold) -> RelayHolds:
-    return RelayHolds(
+def _holds(hold: Hold) -> RouteHolds:
+    return RouteHolds(
         cause=hold.cause, reason=hold.reason, relay=hold.relay, since=hold.since, until=hold.until
     )
 

@@ -10,9 +10,10 @@ from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.adapters.start_gate import await_codec, await_topics
-from postlane.config.sections import OnDead, OutboundSection, RelaySection
+from postlane.config.sections import OutboundSection, RelaySection
 from postlane.config.settings import Settings
 from postlane.core.events.status import MailStatus
+from postlane.core.routing.routes import Route
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.lanes import LanesPolicy
 from postlane.core.sending.relay_gate import GatePolicy, RelayGate
@@ -68,7 +69,7 @@ def the_relay(settings: Settings) -> tuple[str, RelaySection]:
     return next(iter(settings.relays.items()))
 
 
-def lanes_policy(section: OutboundSection) -> LanesPolicy:
+def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPolicy:
     """The limits of a partition's lanes."""
     retry = RetryPolicy(
         delays_seconds=parse_schedule(section.retry_schedule),
@@ -84,7 +85,7 @@ def lanes_policy(section: OutboundSection) -> LanesPolicy:
         uncommitted_max=section.commit_outcomes,
         duplicate_window_seconds=section.duplicate_window_seconds,
         index_mails=section.index_mails,
-        hold_dead=section.on_dead is OnDead.HOLD,
+        routes=routes,
     )
 
 
@@ -134,7 +135,7 @@ def _wire(
         records=lambda partition: RecordWriter(codec, topics, partition, SOURCE),
         blobs=blobs,
         desk=desk,
-        policy=lanes_policy(settings.outbound),
+        policy=lanes_policy(settings.outbound, settings.mail_routes()),
         gauges=Gauges(runtime.metrics),
         health=runtime.health,
         commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,

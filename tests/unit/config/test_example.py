@@ -8,6 +8,7 @@ import pytest
 
 from postlane.config import sections
 from postlane.config.example import NAMED_SECTIONS, example_toml
+from postlane.config.routing_sections import RouteSection
 from postlane.config.section import Section
 from postlane.config.settings import Settings, load_settings
 from postlane.config.signing_section import SigningSection
@@ -22,6 +23,7 @@ SECTIONS: dict[str, type[Section]] = {
     "signing": SigningSection,
     "outbound": sections.OutboundSection,
     "relays.main": sections.RelaySection,
+    "routes.bulk": RouteSection,
     "inbound": sections.InboundSection,
     "mailboxes.support": sections.MailboxSection,
     "http": sections.HttpSection,
@@ -53,7 +55,7 @@ def test_it_loads_and_holds_the_defaults(tmp_path: Path) -> None:
 
 
 def test_it_has_every_section() -> None:
-    assert blocks().keys() == SECTIONS.keys()
+    assert blocks().keys() == SECTIONS.keys() | {"routes.default"}
     assert {title.partition(".")[0] for title in SECTIONS} == Settings.model_fields.keys()
 
 

@@ -89,6 +89,7 @@ def put(
     due: float = NOW,
     remaining: tuple[str, ...] | None = None,
     held: int = 0,
+    route: str | None = None,
 ) -> Put:
     """A parked mail's journal entry."""
     return Put(
@@ -100,6 +101,7 @@ def put(
         held=held,
         cause="temporary",
         reason="r",
+        route=route,
     )
 
 

@@ -19,6 +19,7 @@ from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.events.command import Command, Wish, command_key
 from postlane.core.events.status import MailState, MailStatus
 from postlane.core.metrics import OUTBOUND_METRICS
+from postlane.core.routing.routes import Route
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.lanes import LanesPolicy
 from postlane.core.sending.relay_gate import GatePolicy, RelayGate
@@ -150,7 +151,7 @@ def _policy(*, hold_dead: bool) -> LanesPolicy:
         window_bytes=2**20,
         uncommitted_max=UNCOMMITTED_MAX,
         duplicate_window_seconds=0.0,
-        hold_dead=hold_dead,
+        routes=(Route(tiers=((("r", 1),),), hold_dead=hold_dead),),
     )
 
 

@@ -3,7 +3,7 @@
 All values are UTF-8 text, so that any Kafka tool can show them; the record's value stays the original bytes, untouched.
 
 kind       topic       value       headers besides the origin
-put        retry       original    attempt, first-seen, due, remaining?, held, topic-rank, cause, reason, retried-by?
+put        retry       original    attempt, first-seen, due, remaining?, held, topic-rank, cause, reason, retried-by?, route?
 done       retry       none
 dead       dlq         original    attempt, first-seen, died, remaining?, cause, reason, reply?
 resolved   dlq         none        resolves, resolution, resolved-at, reason?
@@ -53,7 +53,7 @@ class Put:
     """A parked mail: when it is due and what is left to do. `remaining` None = all recipients; `held` > 0 = the n-th hold.
 
     `topic_rank` orders topics that followed each other under one name: mail of a lower rank was requested earlier. `retried_by` is the id of
-    the last command to try it again that was obeyed.
+    the last command to try it again that was obeyed, `route` the way that it was to take (core.routing.routes).
     """
 
     origin: Origin
@@ -66,6 +66,7 @@ class Put:
     reason: str
     topic_rank: int = 0
     retried_by: str | None = None
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +127,9 @@ def encode(entry: Entry) -> Headers:
                 "cause": entry.cause,
                 "reason": entry.reason,
             }
-            retried_by = {} if entry.retried_by is None else {"retried-by": entry.retried_by}
-            return _headers(fields | _remaining_fields(entry.remaining) | retried_by)
+            optional = {"retried-by": entry.retried_by, "route": entry.route}
+            named = {name: value for name, value in optional.items() if value is not None}
+            return _headers(fields | _remaining_fields(entry.remaining) | named)
         case Done():
             return _headers({"kind": Kind.DONE.value} | _origin_fields(entry.origin))
         case Dead():
@@ -178,6 +180,7 @@ def decode(headers: Iterable[tuple[str, bytes]]) -> Entry:
                 reason=fields.text("reason"),
                 topic_rank=0 if fields.optional("topic-rank") is None else fields.number("topic-rank"),
                 retried_by=fields.optional("retried-by"),
+                route=None if fields.optional("route") is None else fields.token("route"),
             )
         case Kind.DONE:
             return Done(origin=fields.origin())

@@ -31,7 +31,7 @@ class Outcome:
 @dataclass(slots=True, eq=False)
 class _OpenBatch:
     outcomes: list[Outcome]
-    puts: list[LaneMail]
+    puts: dict[Origin, LaneMail]
     dones: list[LaneMail]
     base: int
     put_offsets: tuple[int, ...] = ()
@@ -80,8 +80,8 @@ class Committing:
         self._wanted[mail.origin] = mail
 
     def wants_put(self, mail: LaneMail) -> bool:
-        """Whether a `put` of this mail still has to be cut into a batch."""
-        return mail.origin in self._wanted
+        """Whether a `put` of this mail is to be written, or is in the open batch, which may yet be cut again."""
+        return mail.origin in self._wanted or (self._open is not None and mail.origin in self._open.puts)
 
     @property
     def uncommitted(self) -> int:
@@ -126,7 +126,8 @@ class Committing:
         if not (outcomes or puts or even_empty or base > self._committed_base):
             return None
         dones = [outcome.mail for outcome in outcomes if outcome.ends and outcome.mail.parked]
-        self._open = _OpenBatch(outcomes=outcomes, puts=puts, dones=dones, base=base)
+        written = {mail.origin: mail for mail in puts}
+        self._open = _OpenBatch(outcomes=outcomes, puts=written, dones=dones, base=base)
         return WriteBatch(
             statuses=tuple(outcome.status for outcome in outcomes),
             puts=tuple(_put_copy(mail) for mail in puts),
@@ -143,7 +144,7 @@ class Committing:
             for outcome, offset in zip(batch.outcomes, status_offsets, strict=True)
             if outcome.ends
         )
-        puts = ((mail.origin, offset) for mail, offset in zip(batch.puts, put_offsets, strict=True))
+        puts = zip(batch.puts, put_offsets, strict=True)
         pointers = self.ledger.stage(ends, puts, (mail.origin for mail in batch.dones), batch.base)
         return CommitBatch(base=batch.base, pointers=pointers)
 
@@ -153,9 +154,10 @@ class Committing:
         self._open = None
         self.ledger.keep()
         self._committed_base = batch.base
-        for mail, offset in zip(batch.puts, batch.put_offsets, strict=True):
+        parked = [*batch.puts.values()]
+        for mail, offset in zip(parked, batch.put_offsets, strict=True):
             mail.retry_offset = offset
-        return Durable(batch.puts, [outcome.mail for outcome in batch.outcomes if outcome.blocks])
+        return Durable(parked, [outcome.mail for outcome in batch.outcomes if outcome.blocks])
 
     def abort(self) -> None:
         """The open batch did not happen: its outcomes come first in the next one; puts of mails that ended since are dropped."""
@@ -164,7 +166,7 @@ class Committing:
         self.ledger.undo()
         self._outcomes[:0] = batch.outcomes
         ended = {outcome.mail.origin for outcome in self._outcomes if outcome.ends}
-        for mail in batch.puts:
+        for mail in batch.puts.values():
             if mail.origin not in ended:
                 self._wanted.setdefault(mail.origin, mail)
             self._unsettle(mail)
@@ -204,5 +206,6 @@ def _put_copy(mail: LaneMail) -> PutCopy:
             cause=mail.cause,
             reason=mail.reason,
             retried_by=mail.retried_by,
+            route=mail.route,
         ),
     )

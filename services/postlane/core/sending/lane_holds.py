@@ -1,33 +1,51 @@
-"""Who stops mail from being sent: the relay, for all tickets, or a person, for one."""
+"""Who stops mail from being sent: the relays of a route, for all its mail, or a person, for one ticket."""
 
 from collections.abc import Iterator
 
 from postlane.core.events.status import MailState
 from postlane.core.sending.committing import Outcome
-from postlane.core.sending.lane_loading import loads
-from postlane.core.sending.lane_mail import Effect, MailDecided, RelayHolds, TicketFreed, TicketHeld
+from postlane.core.sending.lane_loading import loads_of_all, release_bytes
+from postlane.core.sending.lane_mail import (
+    Effect,
+    LaneMail,
+    MailDecided,
+    RouteHolds,
+    RouteOpens,
+    TicketFreed,
+    TicketHeld,
+)
 from postlane.core.sending.lanes import Lanes, Why
 
 CAUSE_TICKET_HELD = "ticket_held"
 
 
-def relay_holds(lanes: Lanes, event: RelayHolds, now: float) -> Iterator[Effect]:
-    """Say so of every mail that is in memory."""
-    before, lanes.hold = lanes.hold, event
+def route_holds(lanes: Lanes, event: RouteHolds, now: float) -> Iterator[Effect]:
+    """Say so of every mail of the route that is in memory."""
+    before = lanes.holds.get(event.route)
+    lanes.holds[event.route] = event
     if before is not None and before.since == event.since and before.cause == event.cause:
         return  # the same hold, extended: one note per mail is enough
     for mail in lanes.mails.values():
-        if mail.content is not None:
+        if mail.content is not None and mail.route == event.route:
             lanes.committing.add(Outcome(mail, lanes.scribe.held(mail, event, now), now))
+            if mail.parked and not lanes.committing.wants_put(mail):
+                _let_go(lanes, mail, now)
     yield from ()
 
 
-def relay_opens(lanes: Lanes, now: float) -> Iterator[Effect]:
+def _let_go(lanes: Lanes, mail: LaneMail, now: float) -> None:
+    """What was read back for a route that takes nothing now makes room for others."""
+    lane = lanes.lanes[mail.lane]
+    if lane.busy is not mail:
+        release_bytes(lanes, lane, mail, now)
+
+
+def route_opens(lanes: Lanes, event: RouteOpens, now: float) -> Iterator[Effect]:
     """Go on; the held time does not count."""
-    if lanes.hold is not None:
-        lanes.age_stands_still(now - lanes.hold.since, lanes.hold.since)
-        lanes.hold = None
-    yield from loads(lanes, now)
+    hold = lanes.holds.pop(event.route, None)
+    if hold is not None:
+        lanes.age_stands_still(event.route, now - hold.since, hold.since)
+    yield from loads_of_all(lanes, now)
 
 
 def ticket_held(lanes: Lanes, event: TicketHeld, now: float) -> Iterator[Effect]:
@@ -52,7 +70,7 @@ def ticket_freed(lanes: Lanes, event: TicketFreed, now: float) -> Iterator[Effec
     lane = lanes.lanes.get(event.key)
     if lane is not None:
         lanes.place(lane, now)
-    yield from loads(lanes, now)
+    yield from loads_of_all(lanes, now)
 
 
 def decided(lanes: Lanes, event: MailDecided, now: float) -> Iterator[Effect]:
@@ -69,4 +87,4 @@ def decided(lanes: Lanes, event: MailDecided, now: float) -> Iterator[Effect]:
             now  # it was given up for its age, or may be soon; a person has just given it new time
         )
     lanes.place(lane, now)
-    yield from loads(lanes, now)
+    yield from loads_of_all(lanes, now)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from postlane.core.events.status import MailState
+from postlane.core.routing.routes import route_of
 from postlane.core.sending.lane_mail import Content, Effect, LaneMail, Load, Loaded, Stillborn
 from postlane.core.sending.lane_queue import Lane
 from postlane.core.sending.lanes import Lanes
@@ -10,21 +11,27 @@ from postlane.core.sending.lanes import Lanes
 LOADS_MAX = 256  # parked mails asked for at a time: so far the window may be passed
 
 
-def loads(lanes: Lanes, now: float, most: int | None = None) -> Iterator[Effect]:
-    """Ask for the bytes of lanes whose head is due, up to `most` at a time; with a full window only where nothing else is ready."""
-    unloaded = lanes.queue.unloaded
-    limit = most if most is not None else LOADS_MAX if lanes.hold is None else 0
-    while unloaded and lanes.loading < limit and (lanes.fill < 1 or not lanes.queue.ready):
+def loads_of_all(lanes: Lanes, now: float) -> Iterator[Effect]:
+    """Ask for the bytes of lanes whose head is due and whose route takes mail."""
+    for route in [name for name, unloaded in lanes.queue.unloaded.items() if unloaded]:
+        if route not in lanes.holds:
+            yield from loads(lanes, now, route, LOADS_MAX)
+
+
+def loads(lanes: Lanes, now: float, route: str, most: int) -> Iterator[Effect]:
+    """The same for the lanes of one route, up to `most` at a time; with a full window only where nothing else of it is ready."""
+    unloaded, ready = lanes.queue.unloaded[route], lanes.queue.ready[route]
+    while unloaded and lanes.loading[route] < most and (lanes.fill < 1 or not ready):
         lane = unloaded.popleft()
         lane.queued = False
         head = lane.mails[0] if lane.mails else None
         if head is None or lane.busy or lane.awaiting or lanes.is_held(lane):
             continue
-        if head.content is not None or head.retry_offset is None:
-            lanes.place(lane, now)  # its bytes have come since, to be written again
+        if head.content is not None or head.retry_offset is None or head.route != route:
+            lanes.place(lane, now)  # its bytes have come since, to be written again, or an earlier mail has
             continue
         lane.busy = head
-        lanes.loading += 1
+        lanes.loading[route] += 1
         yield Load(head.origin, head.retry_offset)
 
 
@@ -33,14 +40,17 @@ def loaded(lanes: Lanes, event: Loaded, now: float) -> Iterator[Effect]:
     if event.refresh:
         _refreshed(lanes, event)
         return
-    lanes.loading -= 1
     mail = lanes.mails[event.origin]
+    lanes.loading[mail.route] -= 1
     lane = lanes.lanes[mail.lane]
     lane.busy = None
     gone = Stillborn(
         MailState.FAILED, "journal_record_lost", "its journal record was deleted or damaged", dead=True
     )
     lanes.remember(mail, event.content or Content(value=None, headers=(), stillborn=gone))
+    mail.route = route_of(
+        lanes.policy.routes, mail.request
+    )  # the configuration may have changed since it was parked
     lanes.place(lane, now)
     yield from ()
 
@@ -61,7 +71,8 @@ def _refreshed(lanes: Lanes, event: Loaded) -> None:
 
 def release_bytes(lanes: Lanes, lane: Lane, mail: LaneMail, now: float) -> None:
     """The journal holds this mail: forget its bytes."""
-    may_start = mail.due <= now and lanes.guard_position(mail) is None and not lanes.is_held(lane)
+    open_now = not lanes.is_held(lane) and mail.route not in lanes.holds
+    may_start = open_now and mail.due <= now and lanes.guard_position(mail) is None
     if lane.mails[0] is mail and may_start:
         return  # about to start: reading it back would only cost time
     lanes.forget(mail)

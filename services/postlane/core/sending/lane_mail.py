@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState, MailStatus, Origin
 from postlane.core.events.trail import Dead, Done, Headers, Put
+from postlane.core.routing.routes import DEFAULT_ROUTE
 from postlane.core.sending.pointers import Pointers
 from postlane.core.smtp.attempt import Judgement
 
@@ -46,7 +47,7 @@ class LaneMail:
 
     `retry_offset` says where its live `put` stands in the journal (None = not parked); `journaled` = it has one or shall get one. `content` is None while a parked
     mail's bytes lie in the journal alone. `held` > 0: it has died that often and a person decided, or has to, what becomes of it; `retried_by` is the last
-    command to try it again that was obeyed. `due` and `first_seen` are seconds since 1970; `first_seen` moves on while
+    command to try it again that was obeyed, `route` as core.routing.routes says, or as the journal said. `due` and `first_seen` are seconds since 1970; `first_seen` moves on while
     the relay is held, so that held time does not age the mail.
     """
 
@@ -65,11 +66,17 @@ class LaneMail:
     journaled: bool = False
     topic_rank: int = 0
     retried_by: str | None = None
+    route: str = DEFAULT_ROUTE
 
     @property
     def parked(self) -> bool:
         """Whether the journal durably holds this mail."""
         return self.retry_offset is not None
+
+    @property
+    def request(self) -> MailRequested | None:
+        """What is asked for, where its bytes are here and could be read."""
+        return None if self.content is None else self.content.request
 
     @property
     def size_bytes(self) -> int:
@@ -90,9 +97,10 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class SlotsFree:
-    """The relay takes up to `count` more mails of this partition now."""
+    """The relays of a route take up to `count` more mails of this partition now."""
 
     count: int
+    route: str = DEFAULT_ROUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +124,22 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class RelayHolds:
-    """The relay takes nothing until about `until`."""
+class RouteHolds:
+    """No relay of this route takes anything until about `until`; `relay` is the one that will be tried first."""
 
     cause: str
     reason: str
     relay: str
     since: float
     until: float
+    route: str = DEFAULT_ROUTE
 
 
 @dataclass(frozen=True, slots=True)
-class RelayOpens:
-    """The hold is over."""
+class RouteOpens:
+    """The hold of this route is over."""
+
+    route: str = DEFAULT_ROUTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +203,8 @@ Event = (
     | SlotsFree
     | Loaded
     | AttemptEnded
-    | RelayHolds
-    | RelayOpens
+    | RouteHolds
+    | RouteOpens
     | TicketHeld
     | TicketFreed
     | MailDecided
@@ -219,12 +230,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Send this mail to `remaining` (None = all recipients of the request) and report AttemptEnded."""
+    """Send this mail by a relay of `route` to `remaining` (None = all recipients of the request) and report AttemptEnded."""
 
     origin: Origin
     content: Content
     attempt: int
     remaining: tuple[str, ...] | None
+    route: str = DEFAULT_ROUTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,12 @@
 """Lanes and the queues in which they wait for their turn.
 
-A lane is a ticket's unfinished mail, in the order of origin. It stands in at most one place: ready (its head may start),
+A lane is a ticket's unfinished mail, in the order of origin. It stands in at most one place: ready (its head may start by its route),
 unloaded (its head is due but its bytes lie in the journal), timed (its head is due later), guarded (its parked head's
 origin is not yet below the main position), or none (its head is busy, or an end waits for its commit).
 """
 
 import heapq
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -40,8 +40,8 @@ class LaneQueue:
     """Which lane's head may start next."""
 
     def __init__(self) -> None:
-        self.ready: deque[Lane] = deque()
-        self.unloaded: deque[Lane] = deque()
+        self.ready: defaultdict[str, deque[Lane]] = defaultdict(deque)
+        self.unloaded: defaultdict[str, deque[Lane]] = defaultdict(deque)
         self._timed: list[tuple[float, int, Lane]] = []
         self._guarded: list[tuple[int, int, Lane]] = []
         self._tie = count()
@@ -61,7 +61,7 @@ class LaneQueue:
             heapq.heappush(self._timed, (head.due, next(self._tie), lane))
         else:
             lane.queued = True
-            (self.unloaded if head.content is None else self.ready).append(lane)
+            (self.unloaded if head.content is None else self.ready)[head.route].append(lane)
 
     def due(self, now: float) -> Iterator[Lane]:
         """Take out the lanes whose time has come (a lane may come out more than once; `place` decides again)."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from postlane.core.sending.lane_mail import Effect, Load, PauseFetching, ResumeFetching
+from postlane.core.sending.lane_queue import Lane
 from postlane.core.sending.lanes import Lanes, Why
 
 RELIEF_SHARE = 0.75  # of the window: above it, waiting lanes are parked to let others in
@@ -24,18 +25,26 @@ HOLDS_BASE = Why("holds_base", "it waits for long, so it waits in the journal")
 def relieve_window(lanes: Lanes, now: float) -> None:
     """Park the longest lanes when the window is nearly full and little of it could start."""
     policy = lanes.policy
-    if lanes.fill <= RELIEF_SHARE or len(lanes.queue.ready) >= min(
-        RELIEF_READY_MIN, policy.window_mails // 4
-    ):
+    if lanes.fill <= RELIEF_SHARE or _could_start(lanes) >= min(RELIEF_READY_MIN, policy.window_mails // 4):
         return
     surplus = lanes.memory_mails - int(policy.window_mails * RESUME_SHARE)
-    by_length = sorted(lanes.lanes.values(), key=lambda lane: len(lane.mails) - lane.journaled, reverse=True)
-    for lane in by_length:
+    burdens = [lane for lane in lanes.lanes.values() if len(lane.mails) > lane.journaled]
+    for lane in sorted(burdens, key=lambda lane: _burden(lanes, lane), reverse=True):
         fresh = len(lane.mails) - lane.journaled
-        if fresh <= 0 or (surplus <= 0 and lanes.memory_bytes <= policy.window_bytes * RESUME_SHARE):
+        if surplus <= 0 and lanes.memory_bytes <= policy.window_bytes * RESUME_SHARE:
             return
         lanes.park(lane, now, WINDOW_FULL)
         surplus -= fresh
+
+
+def _could_start(lanes: Lanes) -> int:
+    return sum(len(ready) for route, ready in lanes.queue.ready.items() if route not in lanes.holds)
+
+
+def _burden(lanes: Lanes, lane: Lane) -> tuple[bool, int]:
+    """Lanes whose route takes nothing go first, then the longest ones."""
+    held = bool(lane.mails) and lane.mails[0].route in lanes.holds
+    return held, len(lane.mails) - lane.journaled
 
 
 def relieve_base(lanes: Lanes, now: float) -> None:

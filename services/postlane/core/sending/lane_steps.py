@@ -4,17 +4,18 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from postlane.core.events.status import MailState, Origin
+from postlane.core.routing.routes import route_of
 from postlane.core.sending.aftermath import Aftermath, expires_at, weigh
 from postlane.core.sending.committing import Outcome
 from postlane.core.sending.lane_holds import (
     CAUSE_TICKET_HELD,
     decided,
-    relay_holds,
-    relay_opens,
+    route_holds,
+    route_opens,
     ticket_freed,
     ticket_held,
 )
-from postlane.core.sending.lane_loading import LOADS_MAX, loaded, loads, release_bytes
+from postlane.core.sending.lane_loading import LOADS_MAX, loaded, loads, loads_of_all, release_bytes
 from postlane.core.sending.lane_mail import (
     Aborted,
     Arrival,
@@ -30,8 +31,8 @@ from postlane.core.sending.lane_mail import (
     LaneMail,
     Loaded,
     MailDecided,
-    RelayHolds,
-    RelayOpens,
+    RouteHolds,
+    RouteOpens,
     SlotsFree,
     Staged,
     Stillborn,
@@ -54,15 +55,15 @@ def step(lanes: Lanes, event: Event, now: float) -> list[Effect]:  # noqa: C901,
         case Arrived():
             return [*_arrived(lanes, event, now)]
         case SlotsFree():
-            return [*_slots_free(lanes, event.count, now)]
+            return [*_slots_free(lanes, event, now)]
         case Loaded():
             return [*loaded(lanes, event, now)]
         case AttemptEnded():
             return [*_attempt_ended(lanes, event, now)]
-        case RelayHolds():
-            return [*relay_holds(lanes, event, now)]
-        case RelayOpens():
-            return [*relay_opens(lanes, now)]
+        case RouteHolds():
+            return [*route_holds(lanes, event, now)]
+        case RouteOpens():
+            return [*route_opens(lanes, event, now)]
         case TicketHeld():
             return [*ticket_held(lanes, event, now)]
         case TicketFreed():
@@ -107,6 +108,7 @@ def _take_in(lanes: Lanes, arrival: Arrival, origin: Origin, now: float) -> None
         first_seen=start,
         remaining=arrival.remaining,
         topic_rank=lanes.topic_rank,
+        route=route_of(lanes.policy.routes, request),
     )
     lanes.committing.read(mail)
     duplicate = None if arrival.replay else _duplicate(lanes, arrival.content, origin, now)
@@ -121,8 +123,8 @@ def _take_in(lanes: Lanes, arrival: Arrival, origin: Origin, now: float) -> None
         lanes.park_mail(lane, mail, now, Why(CAUSE_TICKET_HELD, lanes.held_tickets[lane.key], MailState.HELD))
     elif lane.journaled:
         lanes.park_mail(lane, mail, now, BEHIND)
-    elif lanes.hold is not None:
-        lanes.committing.add(Outcome(mail, lanes.scribe.held(mail, lanes.hold, now), now))
+    elif (hold := lanes.holds.get(mail.route)) is not None:
+        lanes.committing.add(Outcome(mail, lanes.scribe.held(mail, hold, now), now))
     lanes.place(lane, now)
 
 
@@ -139,10 +141,10 @@ def _duplicate(lanes: Lanes, content: Content, origin: Origin, now: float) -> St
     return Stillborn(MailState.DUPLICATE, "duplicate_event_id", reason, dead=False)
 
 
-def _slots_free(lanes: Lanes, count: int, now: float) -> Iterator[Effect]:
+def _slots_free(lanes: Lanes, event: SlotsFree, now: float) -> Iterator[Effect]:
     for lane in list(lanes.queue.due(now)):
         lanes.place(lane, now)
-    ready = lanes.queue.ready
+    count, ready = event.count, lanes.queue.ready[event.route]
     while count and ready and lanes.may_start(now):
         lane = ready.popleft()
         lane.queued = False
@@ -152,10 +154,10 @@ def _slots_free(lanes: Lanes, count: int, now: float) -> Iterator[Effect]:
             lanes.in_flight += 1
             count -= 1
             assert mail.content is not None
-            yield Attempt(mail.origin, mail.content, mail.attempt + 1, mail.remaining)
+            yield Attempt(mail.origin, mail.content, mail.attempt + 1, mail.remaining, mail.route)
         lanes.place(lane, now)
-    # A held relay is probed with a slot: where all mail lies in the journal, the probe must be fetched from there.
-    yield from loads(lanes, now, count if lanes.hold is not None else LOADS_MAX)
+    # A held route is probed with a slot: where all its mail lies in the journal, the probe must be fetched from there.
+    yield from loads(lanes, now, event.route, count if event.route in lanes.holds else LOADS_MAX)
 
 
 def _ends_unsent(lanes: Lanes, lane: Lane, now: float) -> bool:
@@ -163,12 +165,7 @@ def _ends_unsent(lanes: Lanes, lane: Lane, now: float) -> bool:
     stillborn = _unsent_end(lanes, mail, now)
     if stillborn is None:
         return False
-    if (
-        lanes.policy.hold_dead
-        and stillborn.dead
-        and stillborn.state is not MailState.SKIPPED
-        and mail.key is not None
-    ):
+    if lanes.keeps_dead(mail) and stillborn.dead and stillborn.state is not MailState.SKIPPED:
         mail.cause, mail.reason = stillborn.cause, stillborn.reason
         _hold_dead(lanes, lane, lanes.scribe.waits(mail, now, None, MailState.HELD), now)
         return True
@@ -217,7 +214,7 @@ def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Ef
 def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now: float) -> None:
     mail = lanes.mails[event.origin]
     mail.attempt, mail.cause, mail.reason = after.attempt, after.cause, after.reason
-    if after.ends and after.dead is not None and lanes.policy.hold_dead:
+    if after.ends and after.dead is not None and lanes.keeps_dead(mail):
         mail.remaining = after.dead.recipients
         _hold_dead(lanes, lane, lanes.scribe.dies_held(mail, after, event, now), now)
         return
@@ -255,16 +252,16 @@ def _committed(lanes: Lanes, now: float) -> Iterator[Effect]:
         lane = lanes.lanes[mail.lane]
         lane.awaiting -= 1
         lanes.place(lane, now)
-    yield from loads(lanes, now)
+    yield from loads_of_all(lanes, now)
     yield from window(lanes)
 
 
 def _tick(lanes: Lanes, now: float) -> Iterator[Effect]:
     for lane in list(lanes.queue.due(now)):
         lanes.place(lane, now)
-    if lanes.hold is None:  # while the relay takes nothing, no ticket is in another's way
+    if not lanes.all_held:  # while no relay takes anything, no ticket is in another's way
         relieve_window(lanes, now)
         relieve_base(lanes, now)
     yield from refresh(lanes, now)
-    yield from loads(lanes, now)
+    yield from loads_of_all(lanes, now)
     yield from window(lanes)

@@ -13,12 +13,14 @@ The rules:
 This module holds the state and its moves; core.sending.lane_steps says which event makes which moves.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from postlane.core.events.status import MailState, Origin
+from postlane.core.routing.routes import Route
 from postlane.core.sending.committing import Committing, Outcome
 from postlane.core.sending.journal_age import JournalAge
-from postlane.core.sending.lane_mail import Content, LaneMail, MailDecided, Recovered, RelayHolds
+from postlane.core.sending.lane_mail import Content, LaneMail, MailDecided, Recovered, RouteHolds
 from postlane.core.sending.lane_queue import Lane, LaneQueue
 from postlane.core.sending.ledger import Ledger
 from postlane.core.sending.retry import RetryPolicy
@@ -39,7 +41,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanesPolicy:
-    """The limits of one partition's lanes; `uncommitted_max` is K. `hold_dead`: dead mail waits for a person, and its ticket with it.
+    """The limits of one partition's lanes; `uncommitted_max` is K, the last of `routes` takes all.
 
     `index_mails`: with so many unfinished mails nothing more is read. `refresh_age_seconds`: older puts are written again.
     """
@@ -49,7 +51,7 @@ class LanesPolicy:
     window_bytes: int
     uncommitted_max: int
     duplicate_window_seconds: float
-    hold_dead: bool = False
+    routes: tuple[Route, ...] = (Route(),)
     index_mails: int = 1_000_000  # about 1 KB each
     refresh_age_seconds: float = 15 * 86400.0  # half of the journal's retention (schemas/topics.toml)
     recommit_seconds: float = 3600.0  # an idle group's offsets must not look forgotten
@@ -75,11 +77,12 @@ class Lanes:
         self.lanes: dict[bytes, Lane] = {}
         self.mails: dict[Origin, LaneMail] = {}
         self.seen = dict(recovered.seen)
-        self.hold: RelayHolds | None = None
+        self.routes = {route.name: route for route in policy.routes}
+        self.holds: dict[str, RouteHolds] = {}
         self.held_tickets: dict[bytes, str] = {}
         self.decisions: dict[Origin, MailDecided] = {}
         self.paused = False
-        self.loading = 0
+        self.loading: Counter[str] = Counter()
         self.in_flight = 0
         self.memory_mails = 0
         self.memory_bytes = 0
@@ -111,6 +114,7 @@ class Lanes:
                 journaled=True,
                 held=put.held,
                 retried_by=put.retried_by,
+                route=put.route or policy.routes[-1].name,
                 topic_rank=put.topic_rank,
                 cause=put.cause,
                 reason=put.reason,
@@ -254,7 +258,18 @@ class Lanes:
         next_at = None if self.is_held(lane) else max(mail.due, lane.mails[0].due)
         self.committing.add(Outcome(mail, self.scribe.waits(mail, now, next_at, why.state), now))
 
-    def age_stands_still(self, seconds: float, since: float) -> None:
+    @property
+    def all_held(self) -> bool:
+        """Whether no route takes anything."""
+        return self.holds.keys() >= self.routes.keys()
+
+    def keeps_dead(self, mail: LaneMail) -> bool:
+        """Whether this mail keeps its place when it dies; one without a key has no ticket that could wait for it."""
+        return mail.key is not None and self.routes[mail.route].hold_dead
+
+    def age_stands_still(self, route: str, seconds: float, since: float) -> None:
         """Held time does not age a mail."""
         for mail in self.mails.values():
+            if mail.route != route:
+                continue
             mail.first_seen += min(seconds, max(0.0, since + seconds - mail.first_seen))

@@ -12,7 +12,7 @@ from postlane.core.sending.lane_mail import (
     DeadCopy,
     KeyedStatus,
     LaneMail,
-    RelayHolds,
+    RouteHolds,
     Stillborn,
 )
 
@@ -78,7 +78,7 @@ class Scribe:
             next_attempt_at=None if next_at is None else moment(next_at),
         )
 
-    def held(self, mail: LaneMail, hold: RelayHolds, now: float) -> KeyedStatus:
+    def held(self, mail: LaneMail, hold: RouteHolds, now: float) -> KeyedStatus:
         """The status of a mail whose relay takes nothing: no attempt is counted."""
         return self._status(
             mail,

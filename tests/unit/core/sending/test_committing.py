@@ -4,7 +4,7 @@ import pytest
 
 from postlane.core.events.status import Origin
 from postlane.core.sending.committing import Committing
-from postlane.core.sending.lane_mail import Aborted, Committed, CutDue, Event, LaneMail, RelayOpens, Staged
+from postlane.core.sending.lane_mail import Aborted, Committed, CutDue, Event, LaneMail, RouteOpens, Staged
 from postlane.core.sending.ledger import Ledger
 from unit.core.lane_bench import Bench, arrival, deferred, sent, states
 
@@ -46,5 +46,5 @@ def test_a_relay_that_opens_without_having_held_makes_nobody_younger() -> None:
     bench.end(0, deferred())
     first_seen = bench.lanes.mails[Origin("T", 0)].first_seen
     bench.now += 5
-    assert bench.play(RelayOpens()) == []
+    assert bench.play(RouteOpens()) == []
     assert bench.lanes.mails[Origin("T", 0)].first_seen == first_seen

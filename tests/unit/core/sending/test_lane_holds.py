@@ -6,6 +6,7 @@ import pytest
 
 from postlane.core.events.status import MailState, Origin
 from postlane.core.events.trail import Put, decode, encode
+from postlane.core.routing.routes import Route
 from postlane.core.sending.lane_mail import (
     Attempt,
     Event,
@@ -19,7 +20,7 @@ from postlane.core.sending.lane_mail import (
 )
 from unit.core.lane_bench import POLICY, Bench, arrival, deferred, poison, put, refused, sent, states
 
-HOLD_DEAD = replace(POLICY, hold_dead=True)
+HOLD_DEAD = replace(POLICY, routes=(Route(hold_dead=True),))
 HELD = MailState.HELD
 
 

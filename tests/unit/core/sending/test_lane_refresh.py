@@ -12,9 +12,9 @@ from postlane.core.sending.lane_mail import (
     Loaded,
     PauseFetching,
     Recovered,
-    RelayHolds,
-    RelayOpens,
     ResumeFetching,
+    RouteHolds,
+    RouteOpens,
     SlotsFree,
     Tick,
 )
@@ -116,12 +116,12 @@ def test_a_refreshed_mail_whose_turn_has_come_is_sent() -> None:
     """Seen once, in the simulation: its lane stood in the queue for reading back, was taken out, and waited for ever."""
     marks = ((NOW - 16 * DAY, 3),)
     bench = Bench(parked((3, put(0, due=NOW + 15)), retry_end=4, marks=marks))
-    bench.play(RelayHolds(cause="quota", reason="r", relay="main", since=NOW, until=NOW + 60))
+    bench.play(RouteHolds(cause="quota", reason="r", relay="main", since=NOW, until=NOW + 60))
     bench.now += 20
     (refresh,) = [effect for effect in bench.play(Tick()) if isinstance(effect, Load)]
     assert refresh.refresh
     bench.play(Loaded(refresh.origin, arrival(0).content, refresh=True))
-    bench.play(RelayOpens())
+    bench.play(RouteOpens())
     assert bench.starts() == [0]
 
 

@@ -16,9 +16,9 @@ from postlane.core.sending.lane_mail import (
     Loaded,
     PauseFetching,
     Recovered,
-    RelayHolds,
-    RelayOpens,
     ResumeFetching,
+    RouteHolds,
+    RouteOpens,
     SlotsFree,
     Tick,
     WriteBatch,
@@ -38,7 +38,7 @@ from unit.core.lane_bench import (
     states,
 )
 
-HOLD = RelayHolds(cause="quota", reason="daily quota", relay="main", since=NOW, until=NOW + 50)
+HOLD = RouteHolds(cause="quota", reason="daily quota", relay="main", since=NOW, until=NOW + 50)
 
 
 def recovered(*puts: Put, base: int = 0, done: dict[int, int] | None = None) -> Recovered:
@@ -325,7 +325,7 @@ def test_a_held_relay_counts_no_attempt_and_says_so_once() -> None:
     assert states(batch) == [(0, MailState.DEFERRED), (1, MailState.DEFERRED)]
     assert {keyed.status.cause for keyed in batch.statuses} == {"quota"}
     assert {keyed.status.attempt for keyed in batch.statuses} == {0}
-    bench.play(RelayOpens())
+    bench.play(RouteOpens())
     assert bench.starts() == [0, 1]
 
 
@@ -372,7 +372,7 @@ def test_held_time_does_not_age_a_mail() -> None:
     bench.play(HOLD)
     bench.commit()
     bench.now += 5000
-    bench.play(RelayOpens())
+    bench.play(RouteOpens())
     assert bench.starts() == [0]
     bench.end(0, deferred())
     batch, _ = bench.commit()

@@ -1,0 +1,1 @@
+"""Which relay sends which mail."""

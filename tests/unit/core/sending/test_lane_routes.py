@@ -1,0 +1,114 @@
+"""Routes: mail of one never waits for another's relays."""
+
+from dataclasses import replace
+
+from postlane.core.events.status import MailState, Origin
+from postlane.core.routing.routes import Route
+from postlane.core.sending.lane_mail import (
+    Arrival,
+    Attempt,
+    Load,
+    Loaded,
+    PauseFetching,
+    Recovered,
+    RouteHolds,
+    RouteOpens,
+    SlotsFree,
+    Tick,
+)
+from unit.core.lane_bench import NOW, POLICY, Bench, arrival, put, sent, states
+
+TWO_WAYS = replace(POLICY, routes=(Route(name="bulk", tags=frozenset({"bulk"})), Route()))
+HOLD = RouteHolds(cause="quota", reason="daily quota", relay="b", since=NOW, until=NOW + 5000, route="bulk")
+
+
+def bulk(offset: int, ticket: str) -> Arrival:
+    """A request that goes the other way."""
+    plain = arrival(offset, ticket)
+    assert plain.content.request is not None
+    request = replace(plain.content.request, tags=("bulk",))
+    return replace(plain, content=replace(plain.content, request=request))
+
+
+def starts(bench: Bench, route: str, count: int = 100) -> list[tuple[int, str]]:
+    effects = bench.play(SlotsFree(count, route))
+    return [(effect.origin.offset, effect.route) for effect in effects if isinstance(effect, Attempt)]
+
+
+def test_a_slot_takes_mail_of_its_route_alone() -> None:
+    bench = Bench(policy=TWO_WAYS)
+    bench.arrive(bulk(0, "a"), arrival(1, "b"), bulk(2, "c"))
+    assert starts(bench, "default") == [(1, "default")]
+    assert starts(bench, "bulk", 1) == [(0, "bulk")]
+    assert starts(bench, "bulk") == [(2, "bulk")]
+
+
+def test_a_ticket_keeps_its_order_over_two_routes() -> None:
+    bench = Bench(policy=TWO_WAYS)
+    bench.arrive(bulk(0, "a"), arrival(1, "a"))
+    bench.play(HOLD)
+    assert starts(bench, "default") == []
+    bench.play(RouteOpens("bulk"))
+    assert starts(bench, "bulk") == [(0, "bulk")]
+    bench.end(0, sent())
+    assert starts(bench, "bulk") == []
+    assert starts(bench, "default") == [(1, "default")]
+
+
+def test_only_mail_of_a_held_route_is_told_and_stops_aging() -> None:
+    bench = Bench(policy=TWO_WAYS)
+    bench.arrive(bulk(0, "a"), arrival(1, "b"))
+    bench.play(HOLD)
+    bench.arrive(bulk(2, "c"), arrival(3, "d"))
+    batch, _ = bench.commit()
+    assert states(batch) == [(0, MailState.DEFERRED), (2, MailState.DEFERRED)]
+    bench.now += 500
+    bench.play(RouteOpens("bulk"))
+    first_seen = {origin.offset: mail.first_seen for origin, mail in bench.lanes.mails.items()}
+    assert first_seen == {0: NOW + 500, 1: NOW, 2: NOW + 500, 3: NOW}
+
+
+def test_a_held_route_makes_room_for_the_others() -> None:
+    bench = Bench(policy=TWO_WAYS)
+    bench.play(HOLD)
+    effects = bench.arrive(*(bulk(offset, f"t{offset}") for offset in range(10)))
+    assert PauseFetching() in effects
+    bench.play(Tick())
+    bench.commit()
+    assert bench.lanes.memory_mails <= 5
+    assert not bench.lanes.paused
+    bench.arrive(arrival(10, "free"))
+    assert starts(bench, "default") == [(10, "default")]
+
+
+def test_where_every_route_is_held_nobody_is_in_the_way() -> None:
+    bench = Bench(policy=TWO_WAYS)
+    bench.play(HOLD)
+    bench.play(replace(HOLD, route="default"))
+    bench.arrive(*(bulk(offset, f"t{offset}") for offset in range(10)))
+    bench.play(Tick())
+    batch, _ = bench.commit()
+    assert batch.puts == ()
+
+
+def test_bytes_read_back_for_a_route_that_is_then_held_make_room() -> None:
+    parked = tuple((offset, b"t%d" % offset, put(offset, due=NOW - 1, route="bulk")) for offset in range(3))
+    bench = Bench(Recovered(base=3, status_end=0, retry_end=3, parked=parked), TWO_WAYS)
+    for load in bench.play(Tick()):
+        assert isinstance(load, Load)
+        bench.play(Loaded(load.origin, bulk(load.origin.offset, f"t{load.origin.offset}").content))
+    assert bench.lanes.memory_mails == 3
+    bench.play(HOLD)
+    assert bench.lanes.memory_mails == 0
+    assert bench.play(Tick()) == []
+    assert bench.play(SlotsFree(1, "bulk")) == [Load(Origin("T", 0), 0)]
+
+
+def test_parked_mail_takes_the_route_that_the_configuration_names_now() -> None:
+    parked = ((0, b"t", put(0, due=NOW - 1, route="gone")), (1, b"u", put(1, due=NOW - 1, route=None)))
+    bench = Bench(Recovered(base=2, status_end=0, retry_end=2, parked=parked), TWO_WAYS)
+    for load in bench.play(Tick()):
+        assert isinstance(load, Load)
+        bench.play(Loaded(load.origin, bulk(load.origin.offset, "t").content))
+    assert starts(bench, "default") == []
+    assert starts(bench, "bulk") == [(0, "bulk"), (1, "bulk")]
