@@ -220,7 +220,7 @@ class OutboundSection(Section):
 
 
 class RelaySection(Section):
-    """An SMTP account; its name is yours to choose. This version sends through exactly one."""
+    """An SMTP account; its name is yours to choose. Several are used in their order, or as [routes] says."""
 
     host: str = Field(description="the relay's host name", examples=["smtp.example.com"])
     port: Port = Field(587, description="587 with starttls, 465 with implicit, 25 inside a trusted network")

@@ -6,9 +6,9 @@ from collections import Counter
 from postlane.adapters.metrics import Metrics
 from postlane.core import metrics as names
 from postlane.core.events.status import MailState
+from postlane.core.limits.permission import Hold
 from postlane.core.sending.lane_mail import WriteBatch
 from postlane.core.sending.lanes import Lanes
-from postlane.core.sending.relay_gate import Hold
 from postlane.core.smtp.attempt import Attempted
 from postlane.outbound.relay_desk import Delivery
 

@@ -1,16 +1,30 @@
-"""One relay at work: builds the message, makes the attempt, judges the answers, keeps the gate."""
+"""One relay at work: builds the message, makes the attempt, judges the answers, tells the governor."""
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from postlane.core.events.request import MailRequested
+from postlane.core.limits.circuit import Refusal
+from postlane.core.limits.governor import Governor
+from postlane.core.limits.permission import (
+    Answered,
+    Ending,
+    Permission,
+    Start,
+    Ticket,
+    TooLarge,
+    TurnedAway,
+    Unheard,
+    Unsent,
+)
 from postlane.core.sending.dead_limit import DeadLimit
 from postlane.core.sending.lane_mail import Attempt, AttemptEnded
-from postlane.core.sending.relay_gate import RelayGate
 from postlane.core.smtp.attempt import (
+    BEFORE_MAIL,
+    CAUSE_TOO_MANY_RECIPIENTS,
     Attempted,
     Classify,
     Judgement,
@@ -20,7 +34,7 @@ from postlane.core.smtp.attempt import (
     judge,
 )
 from postlane.core.smtp.transcript import Envelope, Lost, Phase
-from postlane.core.writing.mime_build import BuildPolicy, BuiltMail, build_mail, recipients_of
+from postlane.core.writing.mime_build import BuildPolicy, build_mail, recipients_of
 from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailSink
 
 CAUSE_ATTACHMENT_MISSING = "attachment_missing"
@@ -42,47 +56,100 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
-    """What a desk works with: `classify` judges replies, `build` says what a message's bytes depend on beside its request."""
+    """What a desk works with: `classify` judges replies, `build` says what a message's bytes depend on beside its request.
 
-    gate: RelayGate
+    `recipients_max`: more recipients than that go with the next attempt, None = as many as there are.
+    """
+
+    governor: Governor
     limit: DeadLimit
     sink: MailSink
     blobs: BlobStore
     classify: Classify
     build: BuildPolicy
+    recipients_max: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Errand:
+    """A mail that has started at a desk: to `recipients` now, to those `later` with the next attempt. `ending` is what the governor hears if it is cut off."""
+
+    desk: "RelayDesk"
+    attempt: Attempt
+    request: MailRequested
+    ticket: Ticket
+    recipients: tuple[str, ...]
+    later: tuple[str, ...]
+    ending: Ending = field(default_factory=Unsent)
+    over: bool = False
+
+
+def addressees(attempt: Attempt) -> tuple[MailRequested, tuple[str, ...]]:
+    """The request of an attempt, and whom it has still to reach."""
+    request = attempt.content.request
+    assert request is not None, "the lanes end a mail without a request unsent"
+    return request, attempt.remaining or recipients_of(request)
 
 
 class RelayDesk:
-    """A relay's sink with its gate; `in_flight` counts the attempts of all partitions and is kept by the loop."""
+    """A relay's sink with its governor."""
 
     def __init__(self, parts: DeskParts) -> None:
-        self.gate = parts.gate
-        self.in_flight = 0
+        self.governor = parts.governor
         self._parts = parts
 
     @property
     def name(self) -> str:
         """The relay's name in the configuration."""
-        return self.gate.relay
+        return self.governor.relay
 
     def free_slots(self, now: float) -> int:
-        """How many mails may start now."""
-        return self.gate.free_slots(self.in_flight, now)
+        """How many mails to one recipient each may start now; one after the other where each may be the last."""
+        permission = self.governor.may_start(1, now)
+        if not isinstance(permission, Start):
+            return 0
+        counted = self.governor.limits or self.governor.pace.per_minute is not None
+        return 1 if permission.probe or counted else self.governor.pace.width - self.governor.in_flight
 
-    async def deliver(self, attempt: Attempt) -> Delivery:
+    def permission(self, recipients: int, now: float) -> Permission:
+        """Whether a mail to so many may start, if need be with a part of them."""
+        return self.governor.may_start(self._part(recipients, now), now)
+
+    def begin(self, attempt: Attempt, now: float) -> Errand:
+        """It starts; `permission` has just allowed it. The caller sees to it that it ends."""
+        request, recipients = addressees(attempt)
+        part = self._part(len(recipients), now)
+        ticket = self.governor.started(part, now)
+        return Errand(self, attempt, request, ticket, recipients[:part], recipients[part:])
+
+    def end(self, errand: Errand) -> None:
+        """It is over, be it that it was cut off; the first call counts."""
+        if not errand.over:
+            errand.over = True
+            self.governor.ended(errand.ticket, errand.ending, time.time())
+
+    def _part(self, recipients: int, now: float) -> int:
+        """To how many of them a mail may go at once."""
+        part = min(recipients, self._parts.recipients_max or recipients)
+        permission = self.governor.may_start(part, now)
+        return permission.most if isinstance(permission, TooLarge) else part
+
+    async def deliver(self, errand: Errand) -> Delivery:
         """Make one attempt. A fault of ours counts as one, too: a mail must neither be lost for it nor sent for ever."""
-        request = attempt.content.request
-        assert request is not None, "the lanes end a mail without a request unsent"
+        attempt, request = errand.attempt, errand.request
         started = time.monotonic()
         try:
-            message_id, judgement = await self._attempt(request, attempt.remaining)
+            message_id, judgement = await self._attempt(request, errand)
         except Exception:
             log.exception("attempt_fault", ticket=request.ticket_id, event_id=request.event_id)
             reason = "the sender failed at this mail; see its log"
             message_id, judgement = (
                 None,
-                _all_wait(request, attempt.remaining, CAUSE_SENDER_FAULT, reason, unknown=True),
+                _all_wait(errand.recipients, CAUSE_SENDER_FAULT, reason, unknown=True),
             )
+        self.end(errand)
+        if isinstance(judgement, Attempted) and errand.later:
+            judgement = replace(judgement, waiting=_untried(errand) + judgement.waiting)
         seconds = time.monotonic() - started
         _log_attempt(request, attempt, judgement, relay=self.name, seconds=seconds)
         ended = AttemptEnded(
@@ -94,9 +161,8 @@ class RelayDesk:
         )
         return Delivery(ended, seconds, time.time() - request.requested_at.timestamp())
 
-    async def _attempt(
-        self, request: MailRequested, remaining: tuple[str, ...] | None
-    ) -> tuple[str | None, Judgement]:
+    async def _attempt(self, request: MailRequested, errand: Errand) -> tuple[str | None, Judgement]:
+        asked = errand.recipients
         try:
             blobs = {
                 attachment.blob.sha256: await self._parts.blobs.get(attachment.blob)
@@ -104,9 +170,7 @@ class RelayDesk:
                 if attachment.blob is not None
             }
         except (BlobMissing, BlobStoreError) as error:
-            return None, _all_wait(
-                request, remaining, CAUSE_ATTACHMENT_MISSING, f"an attachment cannot be read: {error}"
-            )
+            return None, _all_wait(asked, CAUSE_ATTACHMENT_MISSING, f"an attachment cannot be read: {error}")
         try:
             mail = build_mail(request, blobs, self._parts.build)
         except (
@@ -114,48 +178,51 @@ class RelayDesk:
         ):  # a fault of ours must not lose the mail: it waits, visibly, and in the end is dead-lettered
             log.exception("mail_not_built", ticket=request.ticket_id, event_id=request.event_id)
             return None, _all_wait(
-                request, remaining, CAUSE_NOT_BUILT, "the message could not be built; see the sender's log"
+                asked, CAUSE_NOT_BUILT, "the message could not be built; see the sender's log"
             )
-        envelope = Envelope(mail.envelope_from, _recipients(mail, remaining))
+        envelope = Envelope(mail.envelope_from, tuple(a for a in mail.recipients if a in set(asked)))
         if not envelope.recipients:
-            reason = f"the request does not name {', '.join(remaining or ())}"
-            return mail.message_id, _all_wait(request, remaining, CAUSE_NOT_BUILT, reason)
+            reason = f"the request does not name {', '.join(asked)}"
+            return mail.message_id, _all_wait(asked, CAUSE_NOT_BUILT, reason)
+        errand.ending = Unheard()
         transcript = await self._parts.sink.send(envelope, mail.content)
         judgement = judge(transcript, envelope.recipients, self._parts.classify)
-        self._tell_gate(judgement)
+        errand.ending = self._ending(judgement)
         return mail.message_id, judgement
 
-    def _tell_gate(self, judgement: Judgement) -> None:
-        now, jitter = time.time(), random.random()  # noqa: S311 - spreads probes
+    def _ending(self, judgement: Judgement) -> Ending:
+        """What the attempt says about the relay."""
         if isinstance(judgement, RelayHeld):
-            self.gate.refused(judgement.cause, judgement.reason, judgement.wait_seconds, now, jitter)
-            return
+            counted = judgement.reply.phase not in BEFORE_MAIL
+            return TurnedAway(
+                self._refusal(judgement.cause, judgement.reason, judgement.wait_seconds), counted
+            )
         sent, died = judgement.accepted is not None, bool(judgement.failed)
-        if not (sent or died or judgement.waiting):
-            return
+        if not sent and not died and all(isinstance(t.answer, Lost) for t in judgement.waiting):
+            return Unheard()
         too_many = (
             self._parts.limit.note(died=died and not sent and not judgement.waiting) if sent or died else None
         )
         if too_many is not None:
             log.error("too_many_dead", relay=self.name, reason=too_many)
-            self.gate.refused(CAUSE_TOO_MANY_DEAD, too_many, None, now, jitter)
-        elif self.gate.answered() and sent:
+            return TurnedAway(self._refusal(CAUSE_TOO_MANY_DEAD, too_many, None), counted=True)
+        if sent and self.governor.circuit.trip is not None:
             self._parts.limit.forget()
+        return Answered()
+
+    @staticmethod
+    def _refusal(cause: str, reason: str, wait_seconds: float | None) -> Refusal:
+        jitter = random.random()  # noqa: S311 - spreads probes
+        return Refusal(cause=cause, reason=reason, wait_seconds=wait_seconds, jitter=jitter)
 
 
-def _recipients(mail: BuiltMail, remaining: tuple[str, ...] | None) -> tuple[str, ...]:
-    return mail.recipients if remaining is None else tuple(a for a in mail.recipients if a in set(remaining))
+def _untried(errand: Errand) -> tuple[RecipientTrouble, ...]:
+    words = f"the mail goes to {len(errand.recipients)} recipients at a time"
+    answer = Lost(Phase.RCPT, words)
+    return tuple(RecipientTrouble(a, CAUSE_TOO_MANY_RECIPIENTS, answer, 0.0) for a in errand.later)
 
 
-def _all_wait(
-    request: MailRequested,
-    remaining: tuple[str, ...] | None,
-    cause: str,
-    error: str,
-    *,
-    unknown: bool = False,
-) -> Attempted:
-    addresses = remaining or recipients_of(request)
+def _all_wait(addresses: tuple[str, ...], cause: str, error: str, *, unknown: bool = False) -> Attempted:
     answer = Lost(Phase.DATA, error)
     waiting = tuple(RecipientTrouble(address, cause, answer, None) for address in addresses)
     return Attempted(delivered=(), waiting=waiting, failed=(), accepted=None, unknown=unknown)

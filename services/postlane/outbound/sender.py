@@ -1,4 +1,4 @@
-"""The outbound loop: partitions come and go, records arrive, free slots of the relay are handed round."""
+"""The outbound loop: partitions come and go, records arrive, free slots of the relays are handed round."""
 
 import asyncio
 import time
@@ -9,9 +9,9 @@ import structlog
 
 from postlane.adapters.http_health import Health
 from postlane.core.instants import iso_utc
+from postlane.core.limits.permission import Hold
 from postlane.core.sending.lane_mail import Attempt, RouteHolds, RouteOpens, SlotsFree, Tick
 from postlane.core.sending.lanes import Lanes, LanesPolicy
-from postlane.core.sending.relay_gate import Hold
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.scribe import Scribe
 from postlane.outbound.committer import CommitterParts
@@ -20,7 +20,8 @@ from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.partition import PartitionOwner, PartitionParts
 from postlane.outbound.records import RecordWriter
-from postlane.outbound.relay_desk import RelayDesk
+from postlane.outbound.relay_board import RelayBoard
+from postlane.outbound.relay_desk import Errand, RelayDesk
 from postlane.outbound.succession import Succession, SuccessionParts, Taken
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topic_watch import watch_topic
@@ -52,7 +53,7 @@ class SenderParts:
     writer: Callable[[int], LogWriter]
     records: Callable[[int], RecordWriter]
     blobs: BlobStore
-    desk: RelayDesk
+    relays: RelayBoard
     policy: LanesPolicy
     gauges: Gauges
     health: Health
@@ -81,8 +82,10 @@ class Sender:
             )
         )
         self._stopping = False
-        self._told: Hold | None = None
+        self._relay_holds: dict[str, Hold | None] = {}
+        self._route_holds: dict[str, Hold] = {}
         self._turn = 0
+        self._woken: asyncio.TimerHandle | None = None
         self._stumbled_at = -KAFKA_QUIET_SECONDS
         self._fatal: str | None = None
 
@@ -177,8 +180,8 @@ class Sender:
         )
         lanes = Lanes(self.parts.policy, scribe, found.recovered, time.time(), taken.cautious_until)
         owner = self._owners[partition] = PartitionOwner(parts, lanes)
-        if self._told is not None:
-            owner.handle(_holds(self._told))
+        for route, hold in self._route_holds.items():
+            owner.handle(_holds(route, hold))
         owner.begin(found.wishes)
 
     def _given_up(self, owner: PartitionOwner, fenced: bool) -> None:
@@ -203,53 +206,93 @@ class Sender:
     # Sending
 
     def pump(self) -> None:
-        """Hand the relay's free slots round, starting with another partition each time."""
+        """Hand the relays' free slots round, route by route, starting with another partition each time."""
         owners = [owner for owner in self._owners.values() if owner.starts]
         if not owners:
             return
         self._turn += 1
-        for index in range(len(owners)):
-            slots = self.parts.desk.free_slots(time.time())
+        first = self._turn % len(owners)
+        for route in self.parts.relays.routes:
+            while self._hand_round(route, [*owners[first:], *owners[:first]]):
+                pass
+        self._tell_holds()
+        self._wake_at(self.parts.relays.next_start(time.time()))
+
+    def _hand_round(self, route: str, owners: Sequence[PartitionOwner]) -> bool:
+        """Offer each partition what is free of this route; whether any took it and some may be left."""
+        started = self.parts.relays.started
+        for owner in owners:
+            slots = self.parts.relays.free_slots(route, time.time())
             if slots == 0:
-                return
-            owners[(self._turn + index) % len(owners)].handle(SlotsFree(slots))
+                return False
+            owner.handle(SlotsFree(slots, route))
+        return self.parts.relays.started > started
 
-    def _start_attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
-        self.parts.desk.in_flight += 1
-        task = asyncio.create_task(self._attempt(owner, attempt))
-        owner.attempts.add(task)
-        task.add_done_callback(owner.attempts.discard)
-        task.add_done_callback(self._slot_free)
+    def _wake_at(self, start: float | None) -> None:
+        """Starts that a rate spreads come sooner one after the other than ticks."""
+        if start is not None and self._woken is None:
+            wait = max(0.0, start - time.time())
+            self._woken = asyncio.get_running_loop().call_later(wait, self._wake)
 
-    def _slot_free(self, _: asyncio.Task[None]) -> None:
-        # Not in `_attempt`: a task that is cancelled before its first step never runs.
-        self.parts.desk.in_flight -= 1
+    def _wake(self) -> None:
+        self._woken = None
         self.pump()
 
-    async def _attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
-        delivery = await self.parts.desk.deliver(attempt)
-        self.parts.gauges.attempt(delivery)
-        self._tell_hold()
-        owner.handle(delivery.ended)
+    def _start_attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
+        errand = self.parts.relays.begin(attempt, time.time())
+        task = asyncio.create_task(
+            self._turn_away(owner, attempt) if errand is None else self._attempt(owner, errand)
+        )
+        owner.attempts.add(task)
+        task.add_done_callback(owner.attempts.discard)
+        if errand is not None:
+            # Not in `_attempt`: a task that is cancelled before its first step never runs.
+            task.add_done_callback(lambda _: self._over(errand))
+
+    def _over(self, errand: Errand) -> None:
+        errand.desk.end(errand)
+        self.pump()
+
+    async def _turn_away(self, owner: PartitionOwner, attempt: Attempt) -> None:
+        """Its recipients are more than what is left of the budgets: it waits as it is, and smaller mail goes on."""
+        owner.handle(self.parts.relays.not_now(attempt, time.time()))
         owner.attempt_over(attempt.origin)
 
-    def _tell_hold(self) -> None:
-        """Every partition hears once when the relay's hold begins, is extended, or ends."""
-        hold, before = self.parts.desk.gate.hold, self._told
+    async def _attempt(self, owner: PartitionOwner, errand: Errand) -> None:
+        delivery = await errand.desk.deliver(errand)
+        self.parts.gauges.attempt(delivery)
+        self._tell_holds()
+        owner.handle(delivery.ended)
+        owner.attempt_over(errand.attempt.origin)
+
+    def _tell_holds(self) -> None:
+        """People hear when a relay's hold begins, is extended or ends, partitions when all relays of a route are held."""
+        now = time.time()
+        for desk in self.parts.relays.desks.values():
+            self._tell_relay(desk, desk.governor.hold(now))
+        for route in self.parts.relays.routes:
+            hold, before = self.parts.relays.route_hold(route, now), self._route_holds.get(route)
+            if hold == before:
+                continue
+            if hold is None:
+                del self._route_holds[route]
+            else:
+                self._route_holds[route] = hold
+            for owner in list(self._owners.values()):
+                owner.handle(RouteOpens(route) if hold is None else _holds(route, hold))
+
+    def _tell_relay(self, desk: RelayDesk, hold: Hold | None) -> None:
+        before = self._relay_holds.get(desk.name)
         if hold == before:
             return
-        self._told = hold
-        self.parts.gauges.relay(self.parts.desk.name, hold, before)
-        reason = "" if hold is None else f"held until {iso_utc(hold.until)}: {hold.reason}"
+        self._relay_holds[desk.name] = hold
+        self.parts.gauges.relay(desk.name, hold, before)
         # A held relay is no reason to take the service out of use: it works as it should.
-        self.parts.health.set(f"relay:{self.parts.desk.name}", True, reason)
-        if hold is None or before is None:
-            event = "relay_released" if hold is None else "relay_held"
-            log.warning(
-                event, relay=self.parts.desk.name, cause=(hold or before or _NEVER).cause, reason=reason
-            )
-        for owner in list(self._owners.values()):
-            owner.handle(RouteOpens() if hold is None else _holds(hold))
+        self.parts.health.set(f"relay:{desk.name}", True, "" if hold is None else _held_words(hold))
+        if hold is None and before is not None:
+            log.warning("relay_released", relay=desk.name, cause=before.cause)
+        elif hold is not None and (before is None or before.cause != hold.cause):
+            log.warning("relay_held", relay=desk.name, cause=hold.cause, reason=_held_words(hold))
 
     # Time
 
@@ -265,6 +308,7 @@ class Sender:
                     raise MembershipLost(self._fatal)
                 for owner in list(self._owners.values()):
                     owner.handle(Tick())
+                self._tell_holds()
                 self.pump()
                 if time.monotonic() - reported > REPORT_SECONDS:
                     reported = time.monotonic()
@@ -286,12 +330,19 @@ class Sender:
             self.parts.health.set("kafka", True)
 
 
-_NEVER = Hold(relay="", cause="", reason="", since=0.0, until=0.0)
+def _held_words(hold: Hold) -> str:
+    until = "until a person resumes it" if hold.until is None else f"until {iso_utc(hold.until)}"
+    return f"held {until}: {hold.reason}"
 
 
-def _holds(hold: Hold) -> RouteHolds:
+def _holds(route: str, hold: Hold) -> RouteHolds:
     return RouteHolds(
-        cause=hold.cause, reason=hold.reason, relay=hold.relay, since=hold.since, until=hold.until
+        cause=hold.cause,
+        reason=hold.reason,
+        relay=hold.relay,
+        since=hold.since,
+        until=hold.until,
+        route=route,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
@@ -13,10 +14,11 @@ from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.sections import OutboundSection, RelaySection
 from postlane.config.settings import Settings
 from postlane.core.events.status import MailStatus
+from postlane.core.limits.circuit import CircuitPolicy
+from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.routing.routes import Route
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.lanes import LanesPolicy
-from postlane.core.sending.relay_gate import GatePolicy, RelayGate
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy, parse_schedule
 from postlane.core.writing.mime_build import BuildPolicy
@@ -26,6 +28,7 @@ from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
+from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import DeskParts, RelayDesk
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.takeover import TakeOver
@@ -37,7 +40,8 @@ TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.
 
 async def run(settings: Settings, runtime: Runtime) -> None:
     """Send mail until `runtime.stop` is set, then finish what is in flight and give the partitions back. Raises CannotStart."""
-    relay_name, relay = the_relay(settings)
+    if not settings.relays:
+        raise CannotStart("[relays]: at least one relay is needed; `postlane config example` shows one")
     loop = asyncio.get_running_loop()
     if not await await_topics(settings, TOPICS, runtime):
         return
@@ -45,8 +49,8 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     if codec is None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
-        sink = SmtpSink(relay_name, relay)
-        parts = _wire(settings, runtime, event_log, codec, _desk(settings, relay_name, relay, sink))
+        sinks = {name: SmtpSink(name, relay) for name, relay in settings.relays.items()}
+        parts = _wire(settings, runtime, event_log, codec, _board(settings, sinks))
         sender = Sender(parts)
         membership = Membership(sender, loop, settings.outbound.drain_seconds)
         # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
@@ -56,17 +60,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             await sender.run(runtime.stop)
         finally:
             await asyncio.to_thread(member.close)
-            await sink.close()
-
-
-def the_relay(settings: Settings) -> tuple[str, RelaySection]:
-    """The one relay of the configuration. Raises CannotStart."""
-    if len(settings.relays) != 1:
-        names = ", ".join(settings.relays) or "none"
-        raise CannotStart(
-            f"[relays]: exactly one relay is needed, configured are: {names}; routing over several is not built yet"
-        )
-    return next(iter(settings.relays.items()))
+            await asyncio.gather(*(sink.close() for sink in sinks.values()))
 
 
 def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPolicy:
@@ -89,17 +83,18 @@ def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPo
     )
 
 
+def _board(settings: Settings, sinks: Mapping[str, SmtpSink]) -> RelayBoard:
+    desks = {name: _desk(settings, name, settings.relays[name], sink) for name, sink in sinks.items()}
+    return RelayBoard(desks, settings.mail_routes())
+
+
 def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) -> RelayDesk:
-    policy = GatePolicy(
-        connections=relay.connections,
-        hold_seconds=relay.hold_seconds,
-        hold_seconds_max=relay.hold_seconds_max,
-    )
+    circuit = CircuitPolicy(hold_seconds=relay.hold_seconds, hold_seconds_max=relay.hold_seconds_max)
     build = BuildPolicy(keys=settings.signing.signing_keys(), plus_address=settings.outbound.plus_address)
     limit = DeadLimit(DeadLimitPolicy(settings.outbound.dead_limit_mails, settings.outbound.dead_limit_share))
     return RelayDesk(
         DeskParts(
-            gate=RelayGate(name, policy),
+            governor=Governor(name, GovernorPolicy(connections=relay.connections, circuit=circuit)),
             limit=limit,
             sink=sink,
             blobs=BlobDirectory(settings.blobs.directory),
@@ -110,7 +105,7 @@ def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) ->
 
 
 def _wire(
-    settings: Settings, runtime: Runtime, event_log: KafkaLog, codec: Codec, desk: RelayDesk
+    settings: Settings, runtime: Runtime, event_log: KafkaLog, codec: Codec, relays: RelayBoard
 ) -> SenderParts:
     main, retry, status, dlq, control = (settings.kafka.topic(name) for name in TOPICS)
     topics = OutboundTopics(main=main, retry=retry, status=status, dlq=dlq)
@@ -134,7 +129,7 @@ def _wire(
         writer=lambda partition: event_log.writer(f"{group}-{partition}"),
         records=lambda partition: RecordWriter(codec, topics, partition, SOURCE),
         blobs=blobs,
-        desk=desk,
+        relays=relays,
         policy=lanes_policy(settings.outbound, settings.mail_routes()),
         gauges=Gauges(runtime.metrics),
         health=runtime.health,

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fakes.memory_log import MemoryLog
 from fakes.memory_sink import MemorySink
@@ -17,12 +18,16 @@ from postlane.adapters.http_health import Health
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.events.command import Command, Wish, command_key
+from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState, MailStatus
+from postlane.core.limits.budgets import parse_budgets
+from postlane.core.limits.circuit import CircuitPolicy
+from postlane.core.limits.governor import Governor, GovernorPolicy
+from postlane.core.limits.local_limits import local_limits
 from postlane.core.metrics import OUTBOUND_METRICS
 from postlane.core.routing.routes import Route
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.lanes import LanesPolicy
-from postlane.core.sending.relay_gate import GatePolicy, RelayGate
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy
 from postlane.core.ticket_marks import SigningKeys
@@ -33,6 +38,7 @@ from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
+from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import DeskParts, RelayDesk
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.takeover import TakeOver
@@ -57,21 +63,26 @@ class Site:
     """What a test may touch and look at."""
 
     log: MemoryLog
-    sink: MemorySink
+    sinks: Mapping[str, MemorySink]
     sender: Sender
     health: Health
     metrics: Metrics
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def sink(self) -> MemorySink:
+        """Where there is one relay: its."""
+        (sink,) = self.sinks.values()
+        return sink
+
     def produce(self, *tickets: str) -> None:
         """One request for each of these tickets, in this order."""
+        self.ask(*(request(t, f"{t}-{n}-{time.time_ns()}") for n, t in enumerate(tickets)))
+
+    def ask(self, *requests: MailRequested) -> None:
+        """These requests, in this order."""
         at = TopicPartition("main", 0)
-        self._write(
-            *(
-                NewRecord(to=at, key=t.encode(), value=CODEC.encode(request(t, f"{t}-{n}-{time.time_ns()}")))
-                for n, t in enumerate(tickets)
-            )
-        )
+        self._write(*(NewRecord(to=at, key=r.ticket_id.encode(), value=CODEC.encode(r)) for r in requests))
 
     def _write(self, *records: NewRecord) -> None:
         before, self.log.before = self.log.before, lambda _operation: None
@@ -124,21 +135,32 @@ async def until(seen: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def _desk(sink: MemorySink, blobs: BlobDirectory, hold_seconds: float) -> RelayDesk:
-    policy = GatePolicy(connections=CONNECTIONS, hold_seconds=hold_seconds, hold_seconds_max=hold_seconds)
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What every relay of a rig is bound to."""
+
+    hold_seconds: float = SOON
+    recipients_max: int | None = None
+    budgets: tuple[str, ...] = ()
+
+
+def _desk(name: str, sink: MemorySink, blobs: BlobDirectory, limits: Limits) -> RelayDesk:
+    circuit = CircuitPolicy(hold_seconds=limits.hold_seconds, hold_seconds_max=limits.hold_seconds)
+    policy = GovernorPolicy(connections=CONNECTIONS, circuit=circuit)
     return RelayDesk(
         DeskParts(
-            gate=RelayGate("r", policy),
+            governor=Governor(name, policy, local_limits(parse_budgets(limits.budgets, ZoneInfo))),
             limit=DeadLimit(DeadLimitPolicy(DEAD_LIMIT_MAILS, 0.5)),
             sink=sink,
             blobs=blobs,
             classify=load_classifier().classify,
             build=BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
+            recipients_max=limits.recipients_max,
         )
     )
 
 
-def _policy(*, hold_dead: bool) -> LanesPolicy:
+def _policy(routes: tuple[Route, ...]) -> LanesPolicy:
     retry = RetryPolicy(
         delays_seconds=(SOON,) * (ATTEMPTS_MAX - 1) + (7200.0,),
         jitter_share=0.0,
@@ -151,7 +173,7 @@ def _policy(*, hold_dead: bool) -> LanesPolicy:
         window_bytes=2**20,
         uncommitted_max=UNCOMMITTED_MAX,
         duplicate_window_seconds=0.0,
-        routes=(Route(tiers=((("r", 1),),), hold_dead=hold_dead),),
+        routes=routes,
     )
 
 
@@ -161,15 +183,17 @@ async def running(
     rest: RestPolicy,
     sink: MemorySink | None = None,
     *,
+    sinks: Mapping[str, MemorySink] | None = None,
+    routes: tuple[Route, ...] = (),
     hold_dead: bool = False,
-    hold_seconds: float = SOON,
+    limits: Limits = Limits(),
     prepare: Callable[[Site], None] = lambda _site: None,
 ) -> AsyncIterator[Site]:
     """A sender at work, ended with the test; `prepare` comes before it joins."""
-    log = MemoryLog()
+    log, policy = MemoryLog(), _policy(routes or (Route(tiers=((("r", 1),),), hold_dead=hold_dead),))
     for topic in ("main", "retry", "status", "dlq", "control"):
         log.create_topic(topic, 1)
-    sink = sink or MemorySink()
+    sinks = sinks or {"r": sink or MemorySink()}
     metrics, blobs, intake = Metrics(OUTBOUND_METRICS), BlobDirectory(tmp_path), Intake(CODEC)
     health = Health(metrics, time.monotonic)
     sender = Sender(
@@ -189,8 +213,11 @@ async def running(
             writer=lambda partition: log.writer(f"g-{partition}"),
             records=lambda partition: RecordWriter(CODEC, TOPICS, partition, "/test"),
             blobs=blobs,
-            desk=_desk(sink, blobs, hold_seconds),
-            policy=_policy(hold_dead=hold_dead),
+            relays=RelayBoard(
+                {name: _desk(name, its, blobs, limits) for name, its in sinks.items()},
+                policy.routes,
+            ),
+            policy=policy,
             gauges=Gauges(metrics),
             health=health,
             commit_interval_seconds=0.01,
@@ -198,7 +225,7 @@ async def running(
             rest=rest,
         )
     )
-    site = Site(log, sink, sender, health, metrics)
+    site = Site(log, sinks, sender, health, metrics)
     prepare(site)
     member = log.join("g", "main", Membership(sender, asyncio.get_running_loop(), 2.0))
     sender.joined(member)

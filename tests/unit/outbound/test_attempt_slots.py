@@ -17,7 +17,7 @@ async def test_an_attempt_that_ends_before_it_began_gives_its_slot_back(tmp_path
         def fetch_and_lose(partition: int, session: int, records: Sequence[LogRecord]) -> None:
             fetched(partition, session, records)
             if not started[0]:
-                started[0] = sender.parts.desk.in_flight
+                started[0] = sender.parts.relays.in_flight
                 sender.lost([partition])
                 sender.assigned([partition])
 
@@ -26,4 +26,4 @@ async def test_an_attempt_that_ends_before_it_began_gives_its_slot_back(tmp_path
 
     async with running(tmp_path, RestPolicy(), prepare=lose_the_first) as site:
         await until(lambda: len(site.ends()) == 2 * CONNECTIONS)
-        assert site.sender.parts.desk.in_flight == 0
+        assert site.sender.parts.relays.in_flight == 0

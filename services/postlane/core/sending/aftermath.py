@@ -42,15 +42,17 @@ class Aftermath:
 
 def weigh(mail: LaneMail, attempted: Attempted, policy: RetryPolicy, now: float, jitter: float) -> Aftermath:
     """Decide what follows an attempt in which the relay judged the mail or the connection broke over it."""
-    split_only = bool(attempted.waiting) and all(t.wait_seconds == 0 for t in attempted.waiting)
-    attempt = mail.attempt + (0 if split_only and attempted.delivered else 1)
+    # More recipients than a mail may have: those who were not tried are next, at once where this attempt got somewhere.
+    untried = any(trouble.wait_seconds == 0 for trouble in attempted.waiting)
+    attempt = mail.attempt + (0 if untried and attempted.delivered else 1)
     if not attempted.waiting:
         return _ended(attempted, attempt)
-    waits = [trouble.wait_seconds for trouble in attempted.waiting if trouble.wait_seconds is not None]
+    at_once = untried and bool(attempted.delivered or attempted.failed)
+    named = [trouble.wait_seconds for trouble in attempted.waiting if trouble.wait_seconds]
     wait = Wait(
         cause=attempted.waiting[0].cause,
         jitter=jitter,
-        asked_seconds=max(waits) if waits and (split_only or max(waits) > 0) else None,
+        asked_seconds=0.0 if at_once else max(named, default=None),
         expires_at=expires_at(mail),
     )
     decision = policy.after_failure(max(attempt, 1), now, now - mail.first_seen, wait)

@@ -20,24 +20,28 @@ CAUSE_TICKET_HELD = "ticket_held"
 
 
 def route_holds(lanes: Lanes, event: RouteHolds, now: float) -> Iterator[Effect]:
-    """Say so of every mail of the route that is in memory."""
+    """Say so of every mail of the route that is in memory; those in flight speak for themselves."""
     before = lanes.holds.get(event.route)
     lanes.holds[event.route] = event
     if before is not None and before.since == event.since and before.cause == event.cause:
         return  # the same hold, extended: one note per mail is enough
+    lanes.told_of_hold[event.route] = set()
     for mail in lanes.mails.values():
-        if mail.content is not None and mail.route == event.route:
-            lanes.committing.add(Outcome(mail, lanes.scribe.held(mail, event, now), now))
-            if mail.parked and not lanes.committing.wants_put(mail):
-                _let_go(lanes, mail, now)
+        lane = lanes.lanes[mail.lane]
+        if mail.content is None or mail.route != event.route or lane.busy is mail:
+            continue
+        tell_of_hold(lanes, mail, now)
+        if mail.parked and not lanes.committing.wants_put(mail):
+            release_bytes(lanes, lane, mail, now)  # what was read back makes room for others
     yield from ()
 
 
-def _let_go(lanes: Lanes, mail: LaneMail, now: float) -> None:
-    """What was read back for a route that takes nothing now makes room for others."""
-    lane = lanes.lanes[mail.lane]
-    if lane.busy is not mail:
-        release_bytes(lanes, lane, mail, now)
+def tell_of_hold(lanes: Lanes, mail: LaneMail, now: float) -> None:
+    """Say once of each mail in memory that its route takes nothing."""
+    hold, told = lanes.holds.get(mail.route), lanes.told_of_hold.get(mail.route)
+    if hold is not None and told is not None and mail.origin not in told:
+        told.add(mail.origin)
+        lanes.committing.add(Outcome(mail, lanes.scribe.held(mail, hold, now), now))
 
 
 def route_opens(lanes: Lanes, event: RouteOpens, now: float) -> Iterator[Effect]:
@@ -45,6 +49,7 @@ def route_opens(lanes: Lanes, event: RouteOpens, now: float) -> Iterator[Effect]
     hold = lanes.holds.pop(event.route, None)
     if hold is not None:
         lanes.age_stands_still(event.route, now - hold.since, hold.since)
+        del lanes.told_of_hold[event.route]
     yield from loads_of_all(lanes, now)
 
 

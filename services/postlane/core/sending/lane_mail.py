@@ -125,13 +125,13 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class RouteHolds:
-    """No relay of this route takes anything until about `until`; `relay` is the one that will be tried first."""
+    """No relay of this route takes anything until about `until` (None: a person decides); `relay` is the one that will be tried first."""
 
     cause: str
     reason: str
     relay: str
     since: float
-    until: float
+    until: float | None
     route: str = DEFAULT_ROUTE
 
 

@@ -12,6 +12,7 @@ from postlane.core.sending.lane_holds import (
     decided,
     route_holds,
     route_opens,
+    tell_of_hold,
     ticket_freed,
     ticket_held,
 )
@@ -123,8 +124,8 @@ def _take_in(lanes: Lanes, arrival: Arrival, origin: Origin, now: float) -> None
         lanes.park_mail(lane, mail, now, Why(CAUSE_TICKET_HELD, lanes.held_tickets[lane.key], MailState.HELD))
     elif lane.journaled:
         lanes.park_mail(lane, mail, now, BEHIND)
-    elif (hold := lanes.holds.get(mail.route)) is not None:
-        lanes.committing.add(Outcome(mail, lanes.scribe.held(mail, hold, now), now))
+    else:
+        tell_of_hold(lanes, mail, now)
     lanes.place(lane, now)
 
 
@@ -204,7 +205,9 @@ def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Ef
     lane = lanes.lanes[mail.lane]
     lane.busy = None
     lanes.in_flight -= 1
-    if not isinstance(event.judgement, RelayHeld):  # a held relay counts no attempt: the mail is as it was
+    if isinstance(event.judgement, RelayHeld):  # no attempt is counted: the mail is as it was
+        tell_of_hold(lanes, mail, now)
+    else:
         after = weigh(mail, event.judgement, lanes.policy.retry, now, event.jitter)
         _apply(lanes, lane, after, event, now)
     lanes.place(lane, now)

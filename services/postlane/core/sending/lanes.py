@@ -79,6 +79,7 @@ class Lanes:
         self.seen = dict(recovered.seen)
         self.routes = {route.name: route for route in policy.routes}
         self.holds: dict[str, RouteHolds] = {}
+        self.told_of_hold: dict[str, set[Origin]] = {}
         self.held_tickets: dict[bytes, str] = {}
         self.decisions: dict[Origin, MailDecided] = {}
         self.paused = False
@@ -214,6 +215,9 @@ class Lanes:
         """Stop counting a mail's bytes: it is over, or the journal has them."""
         self.memory_mails -= 1
         self.memory_bytes -= mail.size_bytes
+        told = self.told_of_hold.get(mail.route)
+        if told is not None:
+            told.discard(mail.origin)
 
     def end(self, lane: Lane, outcome: Outcome) -> None:
         """The lane's head is over."""

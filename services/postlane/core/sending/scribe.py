@@ -88,7 +88,7 @@ class Scribe:
             cause=hold.cause,
             reason=hold.reason,
             attempt=mail.attempt,
-            next_attempt_at=moment(max(hold.until, mail.due)),
+            next_attempt_at=None if hold.until is None else moment(max(hold.until, mail.due)),
             relay=hold.relay,
         )
 

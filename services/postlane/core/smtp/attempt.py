@@ -27,7 +27,7 @@ CAUSE_CONNECTION_LOST = "connection_lost"
 CAUSE_OUTCOME_UNKNOWN = "outcome_unknown"
 CAUSE_TOO_MANY_RECIPIENTS = "too_many_recipients"
 
-_BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH})
+BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +109,14 @@ def _hold(relay: str, answer: Answer, classify: Classify) -> RelayHeld | None:
     """The relay's hold that this answer asks for, if it does."""
     wait_seconds = None
     match answer:
-        case Lost() if answer.phase not in _BEFORE_MAIL:
+        case Lost() if answer.phase not in BEFORE_MAIL:
             return None
         case Lost():
             cause = CAUSE_TLS if answer.phase is Phase.TLS else CAUSE_CONNECTION
         case SmtpReply():
             verdict = classify(answer)
             holds = verdict.outcome is Outcome.HOLD and verdict.scope is Scope.RELAY
-            if not holds and answer.phase not in _BEFORE_MAIL:
+            if not holds and answer.phase not in BEFORE_MAIL:
                 return None
             cause, wait_seconds = verdict.cause, verdict.wait_seconds
         case _:

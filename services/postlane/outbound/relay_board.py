@@ -1,0 +1,90 @@
+"""All relays of a sender by their routes: which takes a route's next mail, and which routes take nothing."""
+
+from collections.abc import Mapping
+
+from postlane.core.limits.permission import Busy, Hold, Permission, Soon, Start, TooLarge, Wait
+from postlane.core.routing.routes import Route
+from postlane.core.routing.turns import Readiness, RelayTurns
+from postlane.core.sending.lane_mail import Attempt, AttemptEnded
+from postlane.core.smtp.attempt import RelayHeld
+from postlane.core.smtp.transcript import Lost, Phase
+from postlane.outbound.relay_desk import Errand, RelayDesk, addressees
+
+CAUSE_BUSY = "busy"
+
+READINESS: dict[type[Permission], Readiness] = {
+    Start: Readiness.OPEN,
+    TooLarge: Readiness.OPEN,  # for a part of its recipients
+    Busy: Readiness.BUSY,
+    Soon: Readiness.BUSY,
+    Wait: Readiness.HELD,
+}
+
+
+class RelayBoard:
+    """`desks` by relay name; every relay of a route has one."""
+
+    def __init__(self, desks: Mapping[str, RelayDesk], routes: tuple[Route, ...]) -> None:
+        self.desks = dict(desks)
+        self.routes = {route.name: route for route in routes}
+        self._turns = RelayTurns()
+        self.started = 0
+
+    @property
+    def in_flight(self) -> int:
+        """The attempts of all partitions."""
+        return sum(desk.governor.in_flight for desk in self.desks.values())
+
+    def free_slots(self, route: str, now: float) -> int:
+        """How many mails of this route may start now, if they are to one recipient each."""
+        for tier in self.routes[route].tiers:
+            ready = {relay: self._readiness(relay, 1, now) for relay, _ in tier}
+            if Readiness.OPEN in ready.values():
+                return sum(
+                    self.desks[r].free_slots(now) for r, state in ready.items() if state is Readiness.OPEN
+                )
+            if Readiness.BUSY in ready.values():
+                return 0
+        return 0
+
+    def begin(self, attempt: Attempt, now: float) -> Errand | None:
+        """Start the mail at the relay whose turn it is; None where it has too many recipients for what is left of all budgets."""
+        route, (_, recipients) = self.routes[attempt.route], addressees(attempt)
+        ready = {relay: self._readiness(relay, len(recipients), now) for relay in route.relays}
+        relay = self._turns.choose(route, ready)
+        if relay is None:
+            return None
+        self.started += 1
+        return self.desks[relay].begin(attempt, now)
+
+    def not_now(self, attempt: Attempt, now: float) -> AttemptEnded:
+        """What such a mail hears: nothing is counted."""
+        _, recipients = addressees(attempt)
+        waits = [desk.permission(len(recipients), now) for desk in self._desks_of(attempt.route)]
+        hold = next((wait.hold for wait in waits if isinstance(wait, Wait)), None)
+        cause, reason = (CAUSE_BUSY, "the relays are busy") if hold is None else (hold.cause, hold.reason)
+        held = RelayHeld(
+            cause=cause, reason=reason, reply=Lost(Phase.CONNECT, reason), wait_seconds=None, auth=False
+        )
+        return AttemptEnded(origin=attempt.origin, judgement=held, relay="", message_id=None, jitter=0.0)
+
+    def _desks_of(self, route: str) -> list[RelayDesk]:
+        return [self.desks[relay] for relay in self.routes[route].relays]
+
+    def route_hold(self, route: str, now: float) -> Hold | None:
+        """The hold that ends first, where all of a route's relays are held."""
+        holds = [desk.governor.hold(now) for desk in self._desks_of(route)]
+        if None in holds:
+            return None
+        standing = [hold for hold in holds if hold is not None]
+        return min(
+            standing, key=lambda hold: float("inf") if hold.until is None else hold.until, default=None
+        )
+
+    def next_start(self, now: float) -> float | None:
+        """When a relay whose starts are being spread takes the next mail."""
+        spread = [desk.governor.may_start(1, now) for desk in self.desks.values()]
+        return min((permission.until for permission in spread if isinstance(permission, Soon)), default=None)
+
+    def _readiness(self, relay: str, recipients: int, now: float) -> Readiness:
+        return READINESS[type(self.desks[relay].permission(recipients, now))]

@@ -1,0 +1,111 @@
+"""Several relays: routes lead to them, others help out, limits are waits, and a ticket's order stands."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from fakes.memory_sink import MemorySink
+from fakes.relay_script import RelayScript
+from postlane.core.events.request import MailRequested
+from postlane.core.events.status import MailState
+from postlane.core.routing.routes import Route
+from postlane.core.sending.rest import RestPolicy
+from postlane.core.smtp.transcript import Phase
+from unit.core.lane_bench import request
+from unit.outbound.sender_rig import Limits, running, until
+
+QUOTA = RelayScript(stops={Phase.MAIL: "550 5.4.5 Daily user sending limit exceeded"})
+ONE_AFTER_THE_OTHER = (Route(tiers=((("first", 1),), (("second", 1),))),)
+BULK_APART = (
+    Route(name="bulk", tags=frozenset({"bulk"}), tiers=((("second", 1),),)),
+    Route(tiers=((("first", 1),),)),
+)
+
+
+def bulk(ticket: str, event_id: str) -> MailRequested:
+    return replace(request(ticket, event_id), tags=("bulk",))
+
+
+async def test_another_relay_sends_while_the_first_is_held_and_the_order_stands(tmp_path: Path) -> None:
+    sinks = {"first": MemorySink(QUOTA), "second": MemorySink()}
+    async with running(
+        tmp_path, RestPolicy(), sinks=sinks, routes=ONE_AFTER_THE_OTHER, limits=Limits(hold_seconds=60)
+    ) as site:
+        site.produce(*(f"t{n % 5}" for n in range(30)))
+        await until(lambda: len(site.ends()) == 30)
+        assert site.ends() == [MailState.SENT] * 30
+        assert len(sinks["second"].taken) == 30
+        subjects = [mail.content.partition(b"Message-ID")[0] for mail in sinks["second"].taken]
+        assert len(subjects) == 30
+        for ticket in range(5):
+            mine = [offset for offset in site.order() if offset % 5 == ticket]
+            assert mine == sorted(mine)
+        assert all(status.attempt <= 1 for status in site.statuses())
+
+
+async def test_a_held_route_is_told_and_the_other_goes_on(tmp_path: Path) -> None:
+    sinks = {"first": MemorySink(), "second": MemorySink(QUOTA)}
+    async with running(
+        tmp_path, RestPolicy(), sinks=sinks, routes=BULK_APART, limits=Limits(hold_seconds=60)
+    ) as site:
+        site.ask(bulk("a", "1"), request("b", "2"), bulk("c", "3"), request("d", "4"))
+        await until(lambda: len(site.ends()) == 2)
+        await until(lambda: len(site.statuses()) == 4)
+        held = [status for status in site.statuses() if status.state is MailState.DEFERRED]
+        assert [(s.offset, s.cause, s.attempt, s.relay) for s in held] == [
+            (0, "quota", 0, "second"),
+            (2, "quota", 0, "second"),
+        ]
+        assert all(status.next_attempt_at is not None for status in held)
+        assert site.health.components()["relay:second"].reason.startswith("held until")
+
+
+async def test_a_used_up_budget_is_a_wait_that_costs_no_attempt(tmp_path: Path) -> None:
+    sink = MemorySink()
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(budgets=("3 mails/hour",))) as site:
+        site.produce(*(f"t{n}" for n in range(5)))
+        await until(lambda: len(site.statuses()) == 5)
+        waiting = [status for status in site.statuses() if status.state is MailState.DEFERRED]
+        assert len(sink.taken) == 3
+        assert [(s.cause, s.attempt) for s in waiting] == [("quota", 0)] * 2
+        assert all("3 mails/hour" in status.reason for status in waiting)
+
+
+async def test_a_mail_for_many_is_split_in_order(tmp_path: Path) -> None:
+    sink = MemorySink(RelayScript(refused={"d@x": "550 5.1.1 unknown"}))
+    many = tuple(f"{name}@x" for name in "abcdefg")
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(recipients_max=3)) as site:
+        site.ask(request("t", "1", many), request("t", "2", ("z@x",)))
+        await until(lambda: len(site.ends()) == 2)
+        assert [mail.recipients for mail in sink.taken] == [
+            ("a@x", "b@x", "c@x"),
+            ("e@x", "f@x"),
+            ("g@x",),
+            ("z@x",),
+        ]
+        assert len({mail.content for mail in sink.taken[:3]}) == 1
+        assert max(status.attempt for status in site.statuses()) == 1
+
+
+async def test_recipients_that_were_not_tried_go_before_those_who_wait(tmp_path: Path) -> None:
+    script = RelayScript(refused={"a@x": "451 4.3.0 later"})
+    sink = MemorySink(script)
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(recipients_max=1)) as site:
+        site.ask(request("t", "1", ("a@x", "b@x", "c@x")))
+        await until(lambda: len(sink.taken) == 2)
+        assert [mail.recipients for mail in sink.taken] == [("b@x",), ("c@x",)]
+        script.refused.clear()
+        await until(lambda: len(site.ends()) == 1)
+        assert [mail.recipients for mail in sink.taken] == [("b@x",), ("c@x",), ("a@x",)]
+
+
+async def test_a_mail_with_more_recipients_than_are_left_waits_and_smaller_ones_go(tmp_path: Path) -> None:
+    sink = MemorySink()
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(budgets=("4 recipients/hour",))) as site:
+        site.ask(
+            request("t", "1", ("a@x", "b@x", "c@x")),
+            request("u", "2", ("d@x", "e@x")),
+            request("v", "3", ("f@x",)),
+        )
+        await until(lambda: len(site.ends()) == 2)
+        assert {mail.recipients for mail in sink.taken} == {("a@x", "b@x", "c@x"), ("f@x",)}
+        await until(lambda: any(s.offset == 1 and s.cause == "quota" for s in site.statuses()))
