@@ -8,7 +8,8 @@ from contract.mail_sink_contract import MailSinkContract, Rig
 from fakes.memory_sink import MemorySink
 from fakes.scripted_relay import ScriptedRelay
 from postlane.adapters.smtp_sink import SmtpSink
-from postlane.config.sections import RelaySection, Tls
+from postlane.config.relay_section import RelaySection
+from postlane.config.sections import Tls
 
 
 class TestMemorySink(MailSinkContract):

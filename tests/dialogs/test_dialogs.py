@@ -1,15 +1,17 @@
 """The real sink holds each conversation in this folder, and the attempt means what the file says at its end."""
 
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
 from dialogs.scripted_smtp import ScriptedSmtp, read_dialog
+from fakes.token_server import CLIENT_ID, CLIENT_SECRET, TokenServer
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
-from postlane.config.sections import RelaySection
+from postlane.config.relay_section import RelaySection
 from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld, describe, judge
 from postlane.core.smtp.transcript import Envelope
 
@@ -31,6 +33,15 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def endpoint() -> Iterator[TokenServer]:
+    """Issues `access-token-number-1-xxx...`, `-2-` and so on, of which only the dialog knows what they are worth."""
+    endpoint = TokenServer()
+    endpoint.start()
+    yield endpoint
+    endpoint.stop()
+
+
 def server_tls(authority: trustme.CA, host: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(host).configure_cert(context)
@@ -38,15 +49,19 @@ def server_tls(authority: trustme.CA, host: str) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
-async def test_a_dialog(path: Path, authority: trustme.CA, ca_file: Path) -> None:
+async def test_a_dialog(path: Path, authority: trustme.CA, ca_file: Path, endpoint: TokenServer) -> None:
     dialog = read_dialog(path)
     names = {"certificate_host": "127.0.0.1", "trusted": True, **dialog.relay}
     server = ScriptedSmtp(dialog, server_tls(authority, names.pop("certificate_host")))
     trust = {"ca_file": ca_file} if names.pop("trusted") else {}
     defaults = {"tls": "none", "timeout_seconds": 5, "ehlo_name": "desk.example", **trust}
     port = await server.start()
-    password = {"password": PASSWORD} if "username" in names else {}
-    sink = SmtpSink("main", RelaySection(host="127.0.0.1", port=port, **(defaults | password | names)))
+    login: dict[str, object] = {"password": PASSWORD} if "username" in names else {}
+    if "oauth" in names:
+        client = {"token_url": endpoint.url, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+        login = {"oauth": client | names.pop("oauth")}
+    keys = {"host": "127.0.0.1", "port": port, **defaults, **login, **names}
+    sink = SmtpSink("main", RelaySection.model_validate(keys))
     envelope = Envelope(
         dialog.mail.get("sender", "desk@example.com"), tuple(dialog.mail.get("recipients", ["a@x.example"]))
     )
@@ -62,7 +77,7 @@ async def test_a_dialog(path: Path, authority: trustme.CA, ca_file: Path) -> Non
         await server.stop()
     assert told == dialog.expected
     assert server.faults == []
-    assert PASSWORD not in repr(told)
+    assert not [secret for secret in (PASSWORD, CLIENT_SECRET, *endpoint.live) if secret in repr(told)]
     assert all(taken == message for taken in server.content)
 
 

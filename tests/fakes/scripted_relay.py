@@ -2,6 +2,7 @@
 
 import asyncio
 
+from fakes.bearer_guard import CHALLENGE, BearerGuard
 from fakes.relay_script import RelayScript, TakenMail
 from postlane.core.smtp.transcript import Phase
 
@@ -11,10 +12,14 @@ class _Cut(Exception):
 
 
 class ScriptedRelay:
-    """One server; `taken` lists what arrived, `greeted_as` the names in EHLO, `sessions` counts connections."""
+    """One server; `taken` lists what arrived, `greeted_as` the names in EHLO, `sessions` counts connections.
 
-    def __init__(self, script: RelayScript | None = None) -> None:
+    With a `guard` nobody sends without a token that it lets in.
+    """
+
+    def __init__(self, script: RelayScript | None = None, guard: BearerGuard | None = None) -> None:
         self.script = script or RelayScript()
+        self.guard = guard
         self.taken: list[TakenMail] = []
         self.greeted_as: list[str] = []
         self.sessions = 0
@@ -62,6 +67,7 @@ class _Session:
         self.writer = writer
         self.mail_from = ""
         self.recipients: list[str] = []
+        self.known = relay.guard is None
 
     async def run(self) -> None:
         await self.say(await self.answer(Phase.CONNECT, "220 relay.example ESMTP"))
@@ -77,22 +83,45 @@ class _Session:
                 await self.say(await self.reply_to(line, verb))
 
     async def reply_to(self, line: str, verb: str) -> str:
+        match verb.partition(" ")[0]:
+            case "EHLO":
+                self.relay.greeted_as.append(line.partition(" ")[2])
+                offer = "" if self.relay.guard is None else f"250-{self.relay.guard.offer}\r\n"
+                words = f"250-relay.example\r\n{offer}250-8BITMIME\r\n250 SMTPUTF8"
+                return await self.answer(Phase.EHLO, words)
+            case "AUTH" if self.relay.guard is not None:
+                return await self.log_in(self.relay.guard, line)
+            case "RSET":
+                return "250 2.0.0 Ok"
+            case "MAIL" | "RCPT" if self.known:
+                return await self.take_address(line, verb)
+            case "MAIL" | "RCPT":
+                return "530 5.7.0 Authentication required"
+            case _:
+                return "500 5.5.2 What?"
+
+    async def take_address(self, line: str, verb: str) -> str:
         address = line.partition("<")[2].partition(">")[0]
-        if verb.startswith("EHLO"):
-            self.relay.greeted_as.append(line.partition(" ")[2])
-            return await self.answer(Phase.EHLO, "250-relay.example\r\n250-8BITMIME\r\n250 SMTPUTF8")
-        if verb.startswith("RSET"):
-            return "250 2.0.0 Ok"
         if verb.startswith("MAIL"):
             self.mail_from, self.recipients = address, []
             return await self.answer(Phase.MAIL, "250 2.1.0 Ok")
-        if verb.startswith("RCPT"):
-            if address in self.relay.script.refused:
-                return self.relay.script.refused[address]
-            reply = await self.answer(Phase.RCPT, "250 2.1.5 Ok")
-            self.recipients.append(address)
-            return reply
-        return "500 5.5.2 What?"
+        if address in self.relay.script.refused:
+            return self.relay.script.refused[address]
+        reply = await self.answer(Phase.RCPT, "250 2.1.5 Ok")
+        self.recipients.append(address)
+        return reply
+
+    async def log_in(self, guard: BearerGuard, line: str) -> str:
+        _, mechanism, initial = line.split(" ")
+        if mechanism not in guard.mechanisms:
+            return "504 5.5.4 Unknown mechanism"
+        self.known = guard.lets_in(mechanism, initial)
+        if not self.known:
+            await self.say(f"334 {CHALLENGE}")
+            answer = (await self.reader.readuntil(b"\r\n")).decode().rstrip("\r\n")
+            guard.answered.append((mechanism, answer))
+            return f"535 5.7.8 Not accepted: {line}"  # repeating what nobody should see
+        return await self.answer(Phase.AUTH, "235 2.7.0 Accepted")
 
     async def take_content(self) -> None:
         go = await self.answer(Phase.DATA, "354 End data with <CR><LF>.<CR><LF>")

@@ -5,8 +5,8 @@ What the relay or the network does against us comes up as Stopped with the decid
 
 import asyncio
 import ssl
-from base64 import b64encode
-from typing import assert_never, cast
+from collections.abc import Sequence
+from typing import cast
 
 from aiosmtplib import (
     SMTP,
@@ -22,14 +22,20 @@ from aiosmtplib import (
 )
 from aiosmtplib.protocol import SMTPProtocol
 
-from postlane.config.sections import RelaySection, Tls
+from postlane.adapters.token_source import TokenSource
+from postlane.config.relay_section import RelaySection
+from postlane.config.sections import Tls
 from postlane.core.events.status import SmtpReply
+from postlane.core.oauth.token_keeper import Token
+from postlane.core.secrecy import Secrets
+from postlane.core.smtp import bearer
 from postlane.core.smtp.smtp_reply import one_line, read_reply
-from postlane.core.smtp.smtp_terms import Login, choose_login
+from postlane.core.smtp.smtp_terms import BY_PASSWORD, BY_TOKEN, Login, choose_login
 from postlane.core.smtp.transcript import Answer, Lost, Phase
 
 ERROR_TEXT_MAX = 300  # characters of a network error or of a senseless reply that are kept
 GOODBYE_SECONDS = 1.0  # for the answer to QUIT, which nobody needs
+AUTH_SUCCEEDED, AUTH_CHALLENGE, AUTH_INVALID = 235, 334, 535  # RFC 4954
 
 # ValueError and RuntimeError: aiosmtplib and asyncio raise them for host names and transports that cannot be used.
 FAULTS = (SMTPException, OSError, TimeoutError, ValueError, RuntimeError)
@@ -44,11 +50,19 @@ class Stopped(Exception):
 
 
 class SmtpLink:
-    """One connection to a relay; `own_name` is what EHLO says."""
+    """One connection to a relay; `own_name` is what EHLO says, `tokens` logs in where the relay's section has `oauth`."""
 
-    def __init__(self, relay: RelaySection, own_name: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        relay: RelaySection,
+        own_name: str,
+        tls: ssl.SSLContext | None,
+        tokens: TokenSource | None = None,
+    ) -> None:
         self.timeout_seconds = relay.timeout_seconds
         self._relay = relay
+        self._tokens = tokens
+        self._secrets = _password_secrets(relay)
         self._smtp = SMTP(
             hostname=relay.host,
             port=relay.port,
@@ -70,14 +84,19 @@ class SmtpLink:
         return self._smtp.esmtp_extensions
 
     async def open(self) -> None:
-        """Connect, encrypt, log in. Raises Stopped."""
+        """Connect, encrypt, log in. Raises Stopped, before it connects where no access token can be had."""
+        token = None if self._tokens is None else await self._tokens.token()
+        if isinstance(token, SmtpReply):
+            raise Stopped(token)
         await self._connect()
         await self._greet()
         if self._relay.tls is Tls.STARTTLS:
             await self._start_tls()
             await self._greet()
-        if self._relay.username is not None:
-            await self._log_in(self._relay.username)
+        if self._tokens is not None and token is not None:
+            await self._log_in_by_token(self._tokens, token)
+        elif self._relay.username is not None:
+            await self._log_in_by_password(self._relay.username)
 
     async def execute(self, phase: Phase, *words: bytes) -> SMTPResponse:
         """One command and its answer, whatever that is. Raises Stopped with Lost where there is none."""
@@ -122,9 +141,12 @@ class SmtpLink:
         except SMTPConnectResponseError as error:
             raise Stopped(self.refusal(Phase.CONNECT, SMTPResponse(error.code, error.message))) from None
         except FAULTS as error:
-            failed_tls = isinstance(error, SMTPConnectError) and isinstance(error.__cause__, ssl.SSLError)
-            if failed_tls:
-                raise Stopped(self.lost(Phase.TLS, error.__cause__)) from None
+            cause = error.__cause__ if isinstance(error, SMTPConnectError) else None
+            if isinstance(cause, ssl.SSLError):
+                raise Stopped(self.lost(Phase.TLS, cause)) from None
+            if isinstance(cause, ConnectionResetError) and self._relay.tls is Tls.IMPLICIT:
+                # Of old versions of TLS, or because it wants our certificate, which its own log tells.
+                raise Stopped(Lost(Phase.TLS, "the relay broke the TLS handshake off")) from None
             raise Stopped(self.lost(Phase.CONNECT, error)) from None
 
     async def _greet(self) -> None:
@@ -147,29 +169,63 @@ class SmtpLink:
         except FAULTS as error:
             raise Stopped(self.lost(Phase.TLS, error)) from None
 
-    async def _log_in(self, username: str) -> None:
-        _, transport = self.wires()
-        peer = transport.get_extra_info("peername")
-        encrypted = transport.get_extra_info("sslcontext") is not None
-        login = choose_login(self._smtp.server_auth_methods, encrypted=encrypted, peer=str(peer[0]))
+    async def _log_in_by_password(self, username: str) -> None:
+        password = "" if self._relay.password is None else self._relay.password.get_secret_value()
+        login = self._choose(BY_PASSWORD)
         try:
-            match login:
-                case Login.PLAIN:
-                    await self._smtp.auth_plain(username, self._password())
-                case Login.LOGIN:
-                    await self._smtp.auth_login(username, self._password())
-                case SmtpReply():
-                    raise Stopped(login)
-                case _:
-                    assert_never(login)
+            if login is Login.PLAIN:
+                await self._smtp.auth_plain(username, password)
+            else:
+                await self._smtp.auth_login(username, password)
         except SMTPAuthenticationError as error:
             raise Stopped(self.refusal(Phase.AUTH, SMTPResponse(error.code, error.message))) from None
         except FAULTS as error:
             raise Stopped(self.lost(Phase.AUTH, error)) from None
 
-    def _password(self) -> str:
-        password = self._relay.password
-        return "" if password is None else password.get_secret_value()
+    async def _log_in_by_token(self, tokens: TokenSource, token: Token) -> None:
+        """Show the token; where it is refused before its time, another one, once."""
+        assert self._relay.oauth is not None
+        wanted = BY_TOKEN if self._relay.oauth.mechanism == "auto" else (Login(self._relay.oauth.mechanism),)
+        login = self._choose(wanted)
+        response = await self._show(login, token)
+        if response.code == AUTH_INVALID:
+            another = await tokens.instead_of(token)
+            if isinstance(another, SmtpReply):
+                raise Stopped(another)
+            if another is not None:
+                token = another
+                response = await self._show(login, token)
+        if response.code != AUTH_SUCCEEDED:
+            raise Stopped(self.refusal(Phase.AUTH, response))
+        tokens.taken(token)
+
+    async def _show(self, login: Login, token: Token) -> SMTPResponse:
+        """One AUTH by token; an error challenge is answered, and its words are added to the refusal that follows."""
+        username = self._relay.username or ""
+        if login is Login.OAUTHBEARER:
+            initial = bearer.oauthbearer(username, self._relay.host, self._relay.port, token.value)
+        else:
+            initial = bearer.xoauth2(username, token.value)
+        self._secrets = self._secrets.plus(token.value, initial.decode())
+        response = await self.execute(Phase.AUTH, b"AUTH", login.value.upper().encode(), initial)
+        if response.code != AUTH_CHALLENGE:
+            return response
+        said = bearer.challenge_words(response.message)
+        refusal = await self.execute(Phase.AUTH, bearer.ERROR_ANSWERS[login])
+        return SMTPResponse(refusal.code, f"{refusal.message} ({said})") if said else refusal
+
+    def _choose(self, wanted: Sequence[Login]) -> Login:
+        """Raises Stopped where none of them can be had."""
+        try:
+            _, transport = self.wires()
+        except SMTPServerDisconnected as error:
+            raise Stopped(self.lost(Phase.AUTH, error)) from None
+        peer = transport.get_extra_info("peername")
+        encrypted = transport.get_extra_info("sslcontext") is not None
+        login = choose_login(wanted, self._smtp.server_auth_methods, encrypted=encrypted, peer=str(peer[0]))
+        if isinstance(login, SmtpReply):
+            raise Stopped(login)
+        return login
 
     # Answers
 
@@ -200,11 +256,12 @@ class SmtpLink:
         return Lost(phase, one_line(self._without_secrets(words), ERROR_TEXT_MAX))
 
     def _without_secrets(self, text: str) -> str:
-        """A confused relay may echo the AUTH command; its words must not carry the password on."""
-        password = self._password()
-        if not password:
-            return text
-        plain = f"\0{self._relay.username or ''}\0{password}"
-        for secret in (b64encode(plain.encode()), b64encode(password.encode()), password.encode()):
-            text = text.replace(secret.decode(), "***")
-        return text
+        """A confused relay may echo the AUTH command; its words must not carry passwords and tokens on."""
+        return self._secrets.hide(text)
+
+
+def _password_secrets(relay: RelaySection) -> Secrets:
+    if relay.password is None:
+        return Secrets()
+    password = relay.password.get_secret_value()
+    return Secrets(password, f"\0{relay.username or ''}\0{password}")

@@ -5,13 +5,11 @@ to, and whether the connection broke before or after the final dot.
 """
 
 import asyncio
-import ssl
 
 from aiosmtplib import SMTPResponse, SMTPTimeoutError
 from aiosmtplib.protocol import SMTPProtocol
 
 from postlane.adapters.smtp_link import FAULTS, SmtpLink, Stopped
-from postlane.config.sections import RelaySection
 from postlane.core.events.status import SmtpReply
 from postlane.core.smtp.smtp_terms import FINAL_DOT, as_data, foreseen_refusal, mail_parameters
 from postlane.core.smtp.transcript import Answer, Envelope, Lost, Phase, Transcript
@@ -22,12 +20,12 @@ CLOSING = 421  # the relay ends the session whatever was asked (RFC 5321 section
 
 
 class SmtpSession:
-    """A session to the relay `name`, used by one mail at a time. `mails` counts the attempts made in it."""
+    """A session over `link` to the relay `name`, used by one mail at a time. `mails` counts the attempts made in it."""
 
-    def __init__(self, name: str, relay: RelaySection, own_name: str, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, name: str, link: SmtpLink) -> None:
         self.mails = 0
         self._name = name
-        self._link = SmtpLink(relay, own_name, tls)
+        self._link = link
         self._in_transaction = False
 
     @property

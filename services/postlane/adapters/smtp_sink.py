@@ -6,26 +6,32 @@ without a word, so a kept session that turns out dead before anything of a mail 
 
 import asyncio
 import socket
-import ssl
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
-from postlane.adapters.smtp_link import GOODBYE_SECONDS
+from postlane.adapters.relay_tls import relay_tls
+from postlane.adapters.smtp_link import GOODBYE_SECONDS, SmtpLink
 from postlane.adapters.smtp_session import CLOSING, SmtpSession
-from postlane.config.sections import RelaySection, Tls
-from postlane.config.settings import ConfigError
+from postlane.adapters.token_source import Standing, TokenSource
+from postlane.config.relay_section import RelaySection
 from postlane.core.smtp.transcript import Answer, Envelope, Lost, Phase, Transcript
 
 _SHUTTING_DOWN = Lost(Phase.CONNECT, "Postlane is shutting down")
 
 
 class SmtpSink:
-    """The sessions to the relay `name`. Raises ConfigError for a certificate file that cannot be used."""
+    """The sessions to the relay `name`. Raises ConfigError for a certificate or token file that cannot be used.
 
-    def __init__(self, name: str, relay: RelaySection) -> None:
+    `note_grant` hears how the grant stands of a relay that is logged in to by OAuth 2.
+    """
+
+    def __init__(
+        self, name: str, relay: RelaySection, *, note_grant: Callable[[Standing], None] | None = None
+    ) -> None:
         self._name = name
         self._relay = relay
-        self._tls = _tls_context(name, relay)
+        self._tls = relay_tls(name, relay)
+        self._tokens = None if relay.oauth is None else TokenSource(name, relay.oauth, note=note_grant)
         self._own_name = relay.ehlo_name
         self._slots = asyncio.Semaphore(relay.connections)  # each open session holds one, except idle ones
         self._idle: deque[tuple[float, SmtpSession]] = deque()  # oldest first, with the time it became idle
@@ -56,6 +62,8 @@ class SmtpSink:
     async def close(self) -> None:
         """End idle sessions politely and cut the rest."""
         self._closed = True
+        if self._tokens is not None:
+            self._tokens.close()
         if self._sweep is not None:
             self._sweep.cancel()
         for opening in self._opening:
@@ -89,7 +97,8 @@ class SmtpSink:
     async def _fresh_session(self) -> tuple[SmtpSession, Answer | None]:
         if self._own_name is None:
             self._own_name = await asyncio.to_thread(_host_name)
-        session = SmtpSession(self._name, self._relay, self._own_name, self._tls)
+        link = SmtpLink(self._relay, self._own_name, self._tls, self._tokens)
+        session = SmtpSession(self._name, link)
         if self._closed:
             return session, _SHUTTING_DOWN
         try:
@@ -152,17 +161,6 @@ def _was_dead(stopped: Answer | None) -> bool:
             return False
         case _:
             return stopped.phase == Phase.MAIL.value and stopped.code == CLOSING
-
-
-def _tls_context(name: str, relay: RelaySection) -> ssl.SSLContext | None:
-    """Verifies certificate and host name."""
-    if relay.tls is Tls.NONE:
-        return None
-    try:
-        return ssl.create_default_context(cafile=relay.ca_file)
-    except OSError as error:  # ssl.SSLError, too
-        words = error.strerror or error
-        raise ConfigError(f"relays.{name}.ca_file: {relay.ca_file} cannot be used: {words}") from None
 
 
 def _host_name() -> str:

@@ -41,16 +41,37 @@ def example_toml(signing_secret: str) -> str:
         title = f"{name}.{NAMED_SECTIONS[name]}" if name in NAMED_SECTIONS else name
         lines = [*_comment(section["description"]), f"[{title}]"]
         required = section.get("required", [])
+        below: list[str] = []
         for key, key_schema in section["properties"].items():
+            if (inner := _optional_section(key_schema, definitions)) is not None:
+                below += ["", *_optional_lines(f"{title}.{key}", inner, definitions)]
+                continue
             default = chosen.get(f"{name}.{key}", key_schema.get("default"))
             lines += _key_lines(key, key_schema | {"default": default}, definitions, required=key in required)
-        blocks.append("\n".join([*lines, *SEQUELS.get(name, ())]))
+        blocks.append("\n".join([*lines, *below, *SEQUELS.get(name, ())]))
     return "\n\n\n".join(blocks) + "\n"
 
 
 def _section_reference(schema: JsonSchema) -> str:
     reference: str = schema.get("additionalProperties", schema)["$ref"]
     return reference.rpartition("/")[2]
+
+
+def _optional_section(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> JsonSchema | None:
+    """The section that a key may hold, if it is such a key."""
+    references = [choice["$ref"] for choice in schema.get("anyOf", []) if "$ref" in choice]
+    found = definitions[references[0].rpartition("/")[2]] if references else {}
+    return found if "properties" in found else None
+
+
+def _optional_lines(title: str, section: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Iterator[str]:
+    """A section within a section, which only some need: all of it behind a #."""
+    yield ""
+    yield from _comment(section["description"])
+    yield f"# [{title}]"
+    for key, schema in section["properties"].items():
+        lines = _key_lines(key, schema, definitions, required=key in section.get("required", []))
+        yield from (line if not line or line.startswith("#") else f"# {line}" for line in lines)
 
 
 def _key_lines(

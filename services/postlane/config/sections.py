@@ -219,48 +219,6 @@ class OutboundSection(Section):
         return schedules
 
 
-class RelaySection(Section):
-    """An SMTP account; its name is yours to choose. Several are used in their order, or as [routes] says."""
-
-    host: str = Field(description="the relay's host name", examples=["smtp.example.com"])
-    port: Port = Field(587, description="587 with starttls, 465 with implicit, 25 inside a trusted network")
-    tls: Tls = Field(Tls.STARTTLS, description="none sends everything readable, the password too")
-    ca_file: Path | None = Field(
-        None,
-        description="own certificate authority; the system's when absent",
-        examples=["/etc/postlane/relay-ca.pem"],
-    )
-    username: str | None = Field(
-        None, description="login; without it the relay must accept us as we are", examples=["postlane"]
-    )
-    password: Secret | None = Field(
-        None, description="password of that login", examples=[{"env": "RELAY_PASSWORD"}]
-    )
-    connections: int = Field(4, ge=1, le=200, description="sessions open at once, per sender process")
-    mails_per_connection: int = Field(100, ge=1, description="a session is renewed after so many mails")
-    timeout_seconds: float = Field(
-        30.0, gt=0, le=600, description="for connect and for every command, the final dot included"
-    )
-    idle_seconds: float = Field(30.0, ge=0, description="an unused session is closed after this time")
-    hold_seconds: float = Field(
-        300.0, gt=0, description="first wait when the relay refuses everything and names no time itself"
-    )
-    hold_seconds_max: float = Field(3600.0, gt=0, description="repeated holds double up to this")
-    ehlo_name: str | None = Field(
-        None, description="name given in EHLO; the host's own when absent", examples=["mail.example.com"]
-    )
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "RelaySection":
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password belong together; set both or neither")
-        if self.hold_seconds > self.hold_seconds_max:
-            raise ValueError(
-                f"hold_seconds = {self.hold_seconds:g} is above hold_seconds_max = {self.hold_seconds_max:g}"
-            )
-        return self
-
-
 class AfterCommit(StrEnum):
     """What happens to a mail in its mailbox once its event is durable."""
 

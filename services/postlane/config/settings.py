@@ -15,6 +15,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
 from postlane.config.sections import (
     BlobsSection,
@@ -25,7 +26,6 @@ from postlane.config.sections import (
     MailboxSection,
     OnDead,
     OutboundSection,
-    RelaySection,
     TopicsSection,
 )
 from postlane.config.signing_section import SigningSection
@@ -188,5 +188,14 @@ def _keys_beside(path: list[str]) -> list[str]:
     """The keys that the section of this path has."""
     schema = Settings.model_json_schema()
     section = schema["properties"].get(path[0], {})
-    reference = section.get("additionalProperties", section).get("$ref", "")
-    return list(schema["$defs"].get(reference.rpartition("/")[2], {}).get("properties", {}))
+    named = "additionalProperties" in section
+    section = _section(schema, section.get("additionalProperties", section))
+    for key in path[2 if named else 1 : -1]:
+        choices = section.get("properties", {}).get(key, {}).get("anyOf", [{}])
+        section = _section(schema, choices[0])
+    return list(section.get("properties", {}))
+
+
+def _section(schema: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schema["$defs"].get(reference.get("$ref", "").rpartition("/")[2], {})
+    return found

@@ -46,11 +46,13 @@ _OF_CONNECTIONS = frozenset(
         CAUSE_TOO_MANY_RECIPIENTS,
     }
 )
+# Decided by the governor of a relay; replies bring the first two as well.
+_OF_LIMITS = frozenset({"quota", "rate", "warm_up", "paused"})
 # Replies that no rule knows: smtp_reply's fallback.
 _OF_UNKNOWN_REPLIES = frozenset(
     f"{about}_{end}" for about in ("policy", *Scope) for end in ("deferred", "refused")
 )
-OWN_CAUSES = _OF_REQUESTS | _OF_SENDERS | _OF_LANES | _OF_CONNECTIONS | _OF_UNKNOWN_REPLIES
+OWN_CAUSES = _OF_REQUESTS | _OF_SENDERS | _OF_LANES | _OF_CONNECTIONS | _OF_LIMITS | _OF_UNKNOWN_REPLIES
 
 
 def known_causes(classifier: Classifier) -> frozenset[str]:

@@ -131,6 +131,16 @@ RELAY_HELD = Gauge(
     "1 while the relay is held (limit, circuit open, auth broken); no series while it is free",
     ("relay", "cause"),
 )
+RELAY_GRANT_OK = Gauge(
+    "postlane_outbound_relay_grant_ok",
+    "1 while the relay's OAuth 2 grant is good, 0 once the token endpoint refuses it and a person must repair it",
+    ("relay",),
+)
+RELAY_GRANT_ENDS_AT = Gauge(
+    "postlane_outbound_relay_grant_end_timestamp_seconds",
+    "When the relay's OAuth 2 grant ends, where the provider tells; what is left is this minus now",
+    ("relay",),
+)
 
 # Inbound
 LISTED = Counter(
@@ -197,6 +207,8 @@ OUTBOUND_METRICS: tuple[Metric, ...] = (
     OLDEST_UNCOMMITTED_SECONDS,
     PARTITION_PAUSED,
     RELAY_HELD,
+    RELAY_GRANT_OK,
+    RELAY_GRANT_ENDS_AT,
 )
 
 INBOUND_METRICS: tuple[Metric, ...] = (

@@ -2,18 +2,22 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from postlane.config.sections import MailboxSection, RelaySection, Tls
+from postlane.config.relay_section import RelaySection
+from postlane.config.sections import MailboxSection, Tls
+from postlane.config.settings import ConfigError
 from postlane.core.events.received import MailboxCursor
 from postlane.core.polling.folder import FolderState
 from postlane.core.smtp.transcript import Answer, Lost, Phase
-from postlane.ops.checks import Check, fail, ok
+from postlane.ops.checks import Check, fail, ok, warn
 from postlane.ops.output import install_words, shortened
 from postlane.ports import MailSource, MailSourceError
+
+if TYPE_CHECKING:
+    from postlane.adapters.token_source import Standing
 
 CHECK_SECONDS_MAX = 30.0  # somebody is waiting for the answer
 
@@ -24,20 +28,24 @@ RELAY_ADVICE = {
     Phase.AUTH: "check username and password; some providers want an app password",
 }
 
+ADVICE_LOGIN_REFUSED = "the relay refuses a token that the token endpoint gave: check username, oauth.scope and that the account may send by SMTP"
+
 
 async def check_relay(name: str, relay: RelaySection) -> Check:
-    """Connect, encrypt and log in as a sender does before its first mail, then leave."""
+    """Get an access token where one is needed, connect, encrypt and log in as a sender does before its first mail, then leave."""
     try:
-        from postlane.adapters.smtp_link import SmtpLink, Stopped  # noqa: PLC0415 - an extra of its own
+        from postlane.adapters.relay_tls import relay_tls  # noqa: PLC0415 - an extra of its own
+        from postlane.adapters.smtp_link import SmtpLink, Stopped  # noqa: PLC0415
+        from postlane.adapters.token_source import TokenSource  # noqa: PLC0415
     except ModuleNotFoundError as error:
         return _missing_package(f"relay {name}", error, "outbound")
     place = f"{relay.host}:{relay.port}"
     try:
-        tls = None if relay.tls is Tls.NONE else ssl.create_default_context(cafile=relay.ca_file)
-    except OSError as error:
-        words = f"ca_file {relay.ca_file} cannot be used: {error.strerror or error}"
-        return fail(f"relay {name}", words, f"[relays.{name}]: set ca_file to a certificate in PEM form")
-    link = SmtpLink(relay, relay.ehlo_name or socket.getfqdn(), tls)
+        tls = relay_tls(name, relay)
+        tokens = None if relay.oauth is None else TokenSource(name, relay.oauth)
+    except ConfigError as error:
+        return fail(f"relay {name}", str(error), f"[relays.{name}]: set a file in PEM form that can be used")
+    link = SmtpLink(relay, relay.ehlo_name or socket.getfqdn(), tls, tokens)
     try:
         await asyncio.wait_for(link.open(), CHECK_SECONDS_MAX)
         login = "without login" if relay.username is None else f"as {relay.username}"
@@ -47,17 +55,45 @@ async def check_relay(name: str, relay: RelaySection) -> Check:
     except TimeoutError:
         return _shut(name, place, Lost(Phase.CONNECT, f"no answer within {CHECK_SECONDS_MAX:g} s"))
     except Stopped as stop:
-        return _shut(name, place, stop.answer)
+        if tokens is not None and not tokens.standing.ok:
+            return _no_token(name, tokens.standing)
+        return _shut(name, place, stop.answer, by_token=tokens is not None)
     finally:
         link.cut()
-    return ok(f"relay {name}", f"{place} lets us in {login}{limit}")
+        if tokens is not None:
+            tokens.close()
+    return _let_in(name, f"{place} lets us in {login}{limit}", None if tokens is None else tokens.standing)
 
 
-def _shut(name: str, place: str, answer: Answer) -> Check:
+def _let_in(name: str, words: str, grant: "Standing | None") -> Check:
+    if grant is None:
+        return ok(f"relay {name}", words)
+    if grant.unkept:
+        words = f"{words} by access token, and the provider replaced the refresh token, which has no place to be kept"
+        advice = "set refresh_token_file, give the grant anew and set refresh_token"
+        return warn(f"relay {name}", words, f"[relays.{name}.oauth]: {advice}")
+    if grant.days_left is None:
+        return ok(f"relay {name}", f"{words} by access token")
+    words = f"{words} by access token; its grant ends in {grant.days_left:.1f} days"
+    if not grant.warns:
+        return ok(f"relay {name}", words)
+    return warn(f"relay {name}", words, f"[relays.{name}.oauth]: give the grant anew and set refresh_token")
+
+
+def _no_token(name: str, grant: "Standing") -> Check:
+    advice = "check that token_url can be reached from here"
+    if grant.broken:
+        advice = "check client_id, client_secret, scope and refresh_token; a grant that was revoked must be given anew"
+    return fail(f"relay {name}", f"no access token: {grant.words}", f"[relays.{name}.oauth]: {advice}")
+
+
+def _shut(name: str, place: str, answer: Answer, *, by_token: bool = False) -> Check:
     phase = Phase(answer.phase)
     words = answer.error if isinstance(answer, Lost) else f"{answer.code} {answer.text}"
-    advice = f"[relays.{name}]: {RELAY_ADVICE.get(phase, 'ask whoever runs the relay')}"
-    return fail(f"relay {name}", f"{place} at {phase.value}: {words}", advice)
+    advice = RELAY_ADVICE.get(phase, "ask whoever runs the relay")
+    if by_token and phase is Phase.AUTH:
+        advice = ADVICE_LOGIN_REFUSED
+    return fail(f"relay {name}", f"{place} at {phase.value}: {words}", f"[relays.{name}]: {advice}")
 
 
 async def check_mailbox(

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 
 from postlane.adapters.metrics import Metrics
+from postlane.adapters.token_source import Standing
 from postlane.core import metrics as names
 from postlane.core.events.status import MailState
 from postlane.core.limits.permission import Hold
@@ -70,6 +71,12 @@ class Gauges:
             self._metrics.forget(names.RELAY_HELD, relay=relay, cause=before.cause)
         if hold is not None:
             self._metrics.gauge(names.RELAY_HELD, relay=relay, cause=hold.cause).set(1)
+
+    def grant(self, relay: str, standing: Standing) -> None:
+        """How the OAuth 2 grant of a relay stands."""
+        self._metrics.gauge(names.RELAY_GRANT_OK, relay=relay).set(not standing.broken)
+        if standing.ends_at is not None:
+            self._metrics.gauge(names.RELAY_GRANT_ENDS_AT, relay=relay).set(standing.ends_at)
 
     def partition(self, partition: int, lanes: Lanes, states: Counter[str], in_flight: int) -> None:
         """How one partition stands."""

@@ -17,6 +17,7 @@ from postlane.core.sending.lane_mail import (
     Effect,
     Event,
     Load,
+    NotStarted,
     PauseFetching,
     ResumeFetching,
     WriteBatch,
@@ -104,6 +105,11 @@ class PartitionOwner:
         self.in_flight.discard(origin)
         if not self.in_flight:
             self._idle.set()
+
+    def not_now(self, origin: Origin) -> None:
+        """An attempt was asked for that the relays have no room for."""
+        self.attempt_over(origin)
+        self.handle(NotStarted(origin))
 
     async def release(self, seconds: float) -> None:
         """Finish what is in flight, make it durable, give the partition back; what takes longer than `seconds` is given up."""

@@ -5,12 +5,8 @@ from collections.abc import Mapping
 from postlane.core.limits.permission import Busy, Hold, Permission, Soon, Start, TooLarge, Wait
 from postlane.core.routing.routes import Route
 from postlane.core.routing.turns import Readiness, RelayTurns
-from postlane.core.sending.lane_mail import Attempt, AttemptEnded
-from postlane.core.smtp.attempt import RelayHeld
-from postlane.core.smtp.transcript import Lost, Phase
+from postlane.core.sending.lane_mail import Attempt
 from postlane.outbound.relay_desk import Errand, RelayDesk, addressees
-
-CAUSE_BUSY = "busy"
 
 READINESS: dict[type[Permission], Readiness] = {
     Start: Readiness.OPEN,
@@ -22,7 +18,7 @@ READINESS: dict[type[Permission], Readiness] = {
 
 
 class RelayBoard:
-    """`desks` by relay name; every relay of a route has one."""
+    """`desks` by relay name; every relay of a route has one. `started` counts the mails that it let start."""
 
     def __init__(self, desks: Mapping[str, RelayDesk], routes: tuple[Route, ...]) -> None:
         self.desks = dict(desks)
@@ -56,17 +52,6 @@ class RelayBoard:
             return None
         self.started += 1
         return self.desks[relay].begin(attempt, now)
-
-    def not_now(self, attempt: Attempt, now: float) -> AttemptEnded:
-        """What such a mail hears: nothing is counted."""
-        _, recipients = addressees(attempt)
-        waits = [desk.permission(len(recipients), now) for desk in self._desks_of(attempt.route)]
-        hold = next((wait.hold for wait in waits if isinstance(wait, Wait)), None)
-        cause, reason = (CAUSE_BUSY, "the relays are busy") if hold is None else (hold.cause, hold.reason)
-        held = RelayHeld(
-            cause=cause, reason=reason, reply=Lost(Phase.CONNECT, reason), wait_seconds=None, auth=False
-        )
-        return AttemptEnded(origin=attempt.origin, judgement=held, relay="", message_id=None, jitter=0.0)
 
     def _desks_of(self, route: str) -> list[RelayDesk]:
         return [self.desks[relay] for relay in self.routes[route].relays]

@@ -240,23 +240,18 @@ class Sender:
 
     def _start_attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
         errand = self.parts.relays.begin(attempt, time.time())
-        task = asyncio.create_task(
-            self._turn_away(owner, attempt) if errand is None else self._attempt(owner, errand)
-        )
+        if errand is None:
+            owner.not_now(attempt.origin)
+            return
+        task = asyncio.create_task(self._attempt(owner, errand))
         owner.attempts.add(task)
         task.add_done_callback(owner.attempts.discard)
-        if errand is not None:
-            # Not in `_attempt`: a task that is cancelled before its first step never runs.
-            task.add_done_callback(lambda _: self._over(errand))
+        # Not in `_attempt`: a task that is cancelled before its first step never runs.
+        task.add_done_callback(lambda _: self._over(errand))
 
     def _over(self, errand: Errand) -> None:
         errand.desk.end(errand)
         self.pump()
-
-    async def _turn_away(self, owner: PartitionOwner, attempt: Attempt) -> None:
-        """Its recipients are more than what is left of the budgets: it waits as it is, and smaller mail goes on."""
-        owner.handle(self.parts.relays.not_now(attempt, time.time()))
-        owner.attempt_over(attempt.origin)
 
     async def _attempt(self, owner: PartitionOwner, errand: Errand) -> None:
         delivery = await errand.desk.deliver(errand)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
@@ -11,7 +12,8 @@ from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.adapters.start_gate import await_codec, await_topics
-from postlane.config.sections import OutboundSection, RelaySection
+from postlane.config.relay_section import RelaySection
+from postlane.config.sections import OutboundSection
 from postlane.config.settings import Settings
 from postlane.core.events.status import MailStatus
 from postlane.core.limits.circuit import CircuitPolicy
@@ -49,8 +51,12 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     if codec is None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
-        sinks = {name: SmtpSink(name, relay) for name, relay in settings.relays.items()}
-        parts = _wire(settings, runtime, event_log, codec, _board(settings, sinks))
+        gauges = Gauges(runtime.metrics)
+        sinks = {
+            name: SmtpSink(name, relay, note_grant=partial(gauges.grant, name))
+            for name, relay in settings.relays.items()
+        }
+        parts = _wire(settings, runtime, (event_log, codec), _board(settings, sinks), gauges)
         sender = Sender(parts)
         membership = Membership(sender, loop, settings.outbound.drain_seconds)
         # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
@@ -90,23 +96,26 @@ def _board(settings: Settings, sinks: Mapping[str, SmtpSink]) -> RelayBoard:
 
 def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) -> RelayDesk:
     circuit = CircuitPolicy(hold_seconds=relay.hold_seconds, hold_seconds_max=relay.hold_seconds_max)
+    policy = GovernorPolicy(connections=relay.connections, circuit=circuit)
     build = BuildPolicy(keys=settings.signing.signing_keys(), plus_address=settings.outbound.plus_address)
     limit = DeadLimit(DeadLimitPolicy(settings.outbound.dead_limit_mails, settings.outbound.dead_limit_share))
     return RelayDesk(
         DeskParts(
-            governor=Governor(name, GovernorPolicy(connections=relay.connections, circuit=circuit)),
+            governor=Governor(name, policy, relay.limits()),
             limit=limit,
             sink=sink,
             blobs=BlobDirectory(settings.blobs.directory),
             classify=load_classifier().classify,
             build=build,
+            recipients_max=relay.recipients_per_mail,
         )
     )
 
 
 def _wire(
-    settings: Settings, runtime: Runtime, event_log: KafkaLog, codec: Codec, relays: RelayBoard
+    settings: Settings, runtime: Runtime, kafka: tuple[KafkaLog, Codec], relays: RelayBoard, gauges: Gauges
 ) -> SenderParts:
+    event_log, codec = kafka
     main, retry, status, dlq, control = (settings.kafka.topic(name) for name in TOPICS)
     topics = OutboundTopics(main=main, retry=retry, status=status, dlq=dlq)
     group = settings.kafka.group("outbound")
@@ -131,7 +140,7 @@ def _wire(
         blobs=blobs,
         relays=relays,
         policy=lanes_policy(settings.outbound, settings.mail_routes()),
-        gauges=Gauges(runtime.metrics),
+        gauges=gauges,
         health=runtime.health,
         commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,
         drain_seconds=settings.outbound.drain_seconds,

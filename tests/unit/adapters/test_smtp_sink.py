@@ -10,7 +10,8 @@ import uvloop
 from fakes.relay_script import RelayScript
 from fakes.scripted_relay import ScriptedRelay
 from postlane.adapters.smtp_sink import SmtpSink
-from postlane.config.sections import RelaySection, Tls
+from postlane.config.relay_section import RelaySection
+from postlane.config.sections import Tls
 from postlane.config.settings import ConfigError
 from postlane.core.smtp.transcript import Envelope, Lost, Phase
 

@@ -8,6 +8,8 @@ import pytest
 
 from postlane.config import sections
 from postlane.config.example import NAMED_SECTIONS, example_toml
+from postlane.config.oauth_section import OAuthSection
+from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
 from postlane.config.section import Section
 from postlane.config.settings import Settings, load_settings
@@ -22,8 +24,9 @@ SECTIONS: dict[str, type[Section]] = {
     "blobs": sections.BlobsSection,
     "signing": SigningSection,
     "outbound": sections.OutboundSection,
-    "relays.main": sections.RelaySection,
+    "relays.main": RelaySection,
     "routes.bulk": RouteSection,
+    "relays.main.oauth": OAuthSection,
     "inbound": sections.InboundSection,
     "mailboxes.support": sections.MailboxSection,
     "http": sections.HttpSection,
@@ -33,7 +36,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 def blocks() -> dict[str, str]:
     """The example's sections by title."""
-    parts = re.split(r"^\[([a-z.]+)\]$", EXAMPLE, flags=re.MULTILINE)
+    parts = re.split(r"^(?:# )?\[([a-z.]+)\]$", EXAMPLE, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -62,25 +65,42 @@ def test_it_has_every_section() -> None:
 @pytest.mark.parametrize("title", SECTIONS)
 def test_every_key_of_the_section_stands_under_a_comment(title: str) -> None:
     lines = blocks()[title].splitlines()
-    for key in SECTIONS[title].model_fields:
+    for key in SECTIONS[title].model_fields.keys() - {"oauth"}:  # a section of its own
         (place,) = [n for n, line in enumerate(lines) if re.match(rf"(# )?{key} = ", line)]
         assert lines[place - 1].startswith("# "), f"{title}.{key} has no comment"
 
 
-def test_the_commented_keys_are_valid_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in re.findall(r'env = "([A-Z_]+)"', EXAMPLE):
+def uncommented(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings with every key set, secrets included."""
+    for variable in re.findall(r'env = "([A-Z_]+)"', text):
         monkeypatch.setenv(variable, "a secret of the environment")
-    secret = tmp_path / "secret"
+    secret = directory / "secret"
     secret.write_text("a secret in a file")
-    text = re.sub(r"^# ([a-z_]+ = )", r"\1", EXAMPLE, flags=re.MULTILINE)
+    text = re.sub(r"^# ([a-z_]+ = |\[)", r"\1", text, flags=re.MULTILINE)
     text = text.replace("since = { k2 = ", "since = { k1 = ")
     text = text.replace('password = { env = "RELAY_PASSWORD" }', 'password = { file = "/run/secrets/relay" }')
     text = re.sub(r'file = "/run/secrets/[^"]+"', f'file = "{secret}"', text)
-    settings = load(text, tmp_path)
+    return load(text, directory)
+
+
+def test_the_commented_keys_are_valid_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = EXAMPLE.replace(blocks()["relays.main.oauth"], "\n").replace("# [relays.main.oauth]\n", "")
+    settings = uncommented(text, tmp_path, monkeypatch)
     relay = settings.relays["main"]
     assert relay.password is not None
     assert (relay.username, relay.password.get_secret_value()) == ("postlane", "a secret in a file")
     assert settings.kafka.extra == {"client.rack": "eu-1a"}
+
+
+def test_so_are_those_that_stand_in_place_of_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = EXAMPLE.replace('# password = { env = "RELAY_PASSWORD" }\n', "")
+    oauth = uncommented(text, tmp_path, monkeypatch).relays["main"].oauth
+    assert oauth is not None
+    assert oauth.refresh_token is not None
+    assert oauth.refresh_token.get_secret_value() == "a secret in a file"
+    assert oauth.token_host == "login.microsoftonline.com"
 
 
 def test_no_line_is_wider_than_a_terminal_shows() -> None:

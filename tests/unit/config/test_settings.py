@@ -14,6 +14,11 @@ SECRET = "correct-horse-battery"
 RELAY = '[relays.main]\nhost = "smtp.example.com"\n'
 MAILBOX = '[mailboxes.support]\nhost = "imap.example.com"\nusername = "u"\npassword = "p"\n'
 
+OAUTH = (
+    RELAY
+    + 'username = "u"\n[relays.main.oauth]\ntoken_url = "https://id.example/t"\nclient_id = "c"\nclient_secret = "s"\n'
+)
+
 Load = Callable[[str], Settings]
 
 
@@ -96,6 +101,38 @@ def test_a_whole_relay_can_come_from_the_environment(load: Load, monkeypatch: py
         ("[kafka\n", "not valid TOML"),
         ('[outbound]\nretry_schedule = "30s, often"\n', "outbound.retry_schedule: 'often' is not like 30s"),
         (RELAY + 'username = "u"\n', "relays.main: username and password belong together"),
+        (
+            OAUTH.replace('username = "u"', 'username = "u"\npassword = "p"'),
+            "relays.main: password and oauth exclude each other",
+        ),
+        (OAUTH.replace('username = "u"\n', ""), "relays.main: oauth needs username"),
+        (OAUTH.replace("https", "http"), "relays.main.oauth.token_url: secrets are sent there"),
+        (OAUTH.replace("https://id", "https://u:p@id"), "token_url: a token endpoint's address has no user"),
+        (OAUTH.replace("https://id.example/t", "id.example"), "token_url: a token endpoint's address begins"),
+        (OAUTH.replace('client_secret = "s"\n', ""), "relays.main.oauth: set client_secret"),
+        (OAUTH + 'refresh_token_file = "/x"\n', "refresh_token_file keeps what follows refresh_token"),
+        (
+            OAUTH.replace("client_secret", "refresh_token") + 'client_authentication = "basic"\n',
+            'client_authentication = "basic" needs client_secret',
+        ),
+        (OAUTH + 'mechanism = "plain"\n', "relays.main.oauth.mechanism"),
+        (OAUTH + 'tokenurl = "x"\n', "unknown key relays.main.oauth.tokenurl; did you mean token_url?"),
+        (RELAY + 'client_key_file = "k"\n', "client_key_file needs client_certificate_file"),
+        (
+            RELAY + 'tls = "none"\nclient_certificate_file = "c"\n',
+            'client_certificate_file needs tls = "starttls" or "implicit"',
+        ),
+        (
+            RELAY + 'budgets = ["2000 mails/week"]\n',
+            "relays.main.budgets: budget '2000 mails/week': 'week' is not",
+        ),
+        (
+            RELAY + 'budgets = ["5 mails/d", "9 mails/day"]\n',
+            "relays.main.budgets: budgets '5 mails/day' and",
+        ),
+        (RELAY + 'budgets = ["5 mails/day calendar Mars"]\n', "the time zone 'Mars' is not known here"),
+        (RELAY + 'warm_up = "50, 100"\n', "relays.main.warm_up: warm_up '50, 100': it ends with '100'"),
+        (RELAY + "warm_up_since = 2026-01-31\n", "relays.main: warm_up and warm_up_since belong together"),
         (RELAY + "hold_seconds = 7200\n", "hold_seconds = 7200 is above hold_seconds_max = 3600"),
         ('[kafka]\nsecurity_protocol = "sasl_ssl"\n', "needs both username and password"),
         (
@@ -112,6 +149,26 @@ def test_a_fault_is_named_with_its_place(load: Load, text: str, words: str) -> N
     message = refusal(load, text)
     assert words in message
     assert "postlane.toml: " in message
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8080/t", "http://127.0.0.1/t", "http://[::1]:1/t"])
+def test_a_token_endpoint_on_this_machine_needs_no_tls(load: Load, url: str) -> None:
+    oauth = load(OAUTH.replace("https://id.example/t", url)).relays["main"].oauth
+    assert oauth is not None
+    assert oauth.stays_here
+
+
+def test_secrets_of_oauth_come_from_the_environment_and_are_not_shown(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTLANE_RELAYS__MAIN__OAUTH__CLIENT_SECRET", SECRET)
+    monkeypatch.setenv("POSTLANE_RELAYS__MAIN__OAUTH__REFRESH_TOKEN", SECRET)
+    settings = load(OAUTH)
+    oauth = settings.relays["main"].oauth
+    assert oauth is not None
+    assert oauth.client_secret is not None
+    assert oauth.client_secret.get_secret_value() == SECRET
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
 def test_every_fault_has_its_own_line(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ WRITTEN = re.compile(
 def written_causes() -> set[str]:
     """What core and outbound service write."""
     sources = [*SERVICES.glob("outbound/*.py"), *SERVICES.glob("core/sending/lane*.py")]
+    sources += SERVICES.glob("core/limits/*.py")
     sources += [
         SERVICES / "core" / f"{name}.py" for name in ("sending/aftermath", "smtp/attempt", "sending/scribe")
     ]
@@ -53,4 +54,4 @@ def test_replies_that_no_rule_knows_are_listed_too(phase: Phase, code: int, enha
 
 def test_the_rules_bring_their_own() -> None:
     assert {"quota", "no_such_recipient", "expired"} <= known_causes(load_classifier())
-    assert "quota" not in known_causes(Classifier(()))
+    assert "greylisted" not in known_causes(Classifier(()))

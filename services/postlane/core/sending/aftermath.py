@@ -40,8 +40,19 @@ class Aftermath:
         return self.again_at is None
 
 
-def weigh(mail: LaneMail, attempted: Attempted, policy: RetryPolicy, now: float, jitter: float) -> Aftermath:
-    """Decide what follows an attempt in which the relay judged the mail or the connection broke over it."""
+def weigh(
+    mail: LaneMail,
+    attempted: Attempted,
+    policy: RetryPolicy,
+    now: float,
+    jitter: float,
+    *,
+    held_since: float | None = None,
+) -> Aftermath:
+    """Decide what follows an attempt in which the relay judged the mail or the connection broke over it.
+
+    `held_since`: its route is held, but for mail that goes out bit by bit; what has passed since then is no age.
+    """
     # More recipients than a mail may have: those who were not tried are next, at once where this attempt got somewhere.
     untried = any(trouble.wait_seconds == 0 for trouble in attempted.waiting)
     attempt = mail.attempt + (0 if untried and attempted.delivered else 1)
@@ -55,7 +66,8 @@ def weigh(mail: LaneMail, attempted: Attempted, policy: RetryPolicy, now: float,
         asked_seconds=0.0 if at_once else max(named, default=None),
         expires_at=expires_at(mail),
     )
-    decision = policy.after_failure(max(attempt, 1), now, now - mail.first_seen, wait)
+    aged_until = now if held_since is None else min(now, max(held_since, mail.first_seen))
+    decision = policy.after_failure(max(attempt, 1), now, aged_until - mail.first_seen, wait)
     waiting = tuple(trouble.address for trouble in attempted.waiting)
     first = attempted.waiting[0]
     if isinstance(decision, GiveUp):

@@ -124,6 +124,13 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class NotStarted:
+    """The attempt was not made, because the relays have no room for this mail now: it is as it was."""
+
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class RouteHolds:
     """No relay of this route takes anything until about `until` (None: a person decides); `relay` is the one that will be tried first."""
 
@@ -203,6 +210,7 @@ Event = (
     | SlotsFree
     | Loaded
     | AttemptEnded
+    | NotStarted
     | RouteHolds
     | RouteOpens
     | TicketHeld

@@ -32,6 +32,7 @@ from postlane.core.sending.lane_mail import (
     LaneMail,
     Loaded,
     MailDecided,
+    NotStarted,
     RouteHolds,
     RouteOpens,
     SlotsFree,
@@ -61,6 +62,9 @@ def step(lanes: Lanes, event: Event, now: float) -> list[Effect]:  # noqa: C901,
             return [*loaded(lanes, event, now)]
         case AttemptEnded():
             return [*_attempt_ended(lanes, event, now)]
+        case NotStarted():
+            _idle_again(lanes, lanes.mails[event.origin], now)
+            return []
         case RouteHolds():
             return [*route_holds(lanes, event, now)]
         case RouteOpens():
@@ -204,14 +208,22 @@ def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Ef
     mail = lanes.mails[event.origin]
     lane = lanes.lanes[mail.lane]
     lane.busy = None
-    lanes.in_flight -= 1
     if isinstance(event.judgement, RelayHeld):  # no attempt is counted: the mail is as it was
         tell_of_hold(lanes, mail, now)
     else:
-        after = weigh(mail, event.judgement, lanes.policy.retry, now, event.jitter)
+        hold = lanes.holds.get(mail.route)
+        held_since = None if hold is None else hold.since
+        after = weigh(mail, event.judgement, lanes.policy.retry, now, event.jitter, held_since=held_since)
         _apply(lanes, lane, after, event, now)
-    lanes.place(lane, now)
+    _idle_again(lanes, mail, now)
     yield from window(lanes)
+
+
+def _idle_again(lanes: Lanes, mail: LaneMail, now: float) -> None:
+    lane = lanes.lanes[mail.lane]
+    lane.busy = None
+    lanes.in_flight -= 1
+    lanes.place(lane, now)
 
 
 def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now: float) -> None:

@@ -20,10 +20,17 @@ _NEWLINE = re.compile(rb"\r\n|\r|\n")
 
 
 class Login(StrEnum):
-    """The SASL mechanisms we speak, the better one first; one is tried, because each failure counts towards locking the account."""
+    """The SASL mechanisms we speak."""
 
     PLAIN = "plain"
     LOGIN = "login"
+    OAUTHBEARER = "oauthbearer"
+    XOAUTH2 = "xoauth2"
+
+
+# The better one first; one is tried, because each failure counts towards locking the account.
+BY_PASSWORD = (Login.PLAIN, Login.LOGIN)
+BY_TOKEN = (Login.OAUTHBEARER, Login.XOAUTH2)
 
 
 def own_words(phase: Phase, code: int, enhanced_code: str, words: str) -> SmtpReply:
@@ -31,16 +38,20 @@ def own_words(phase: Phase, code: int, enhanced_code: str, words: str) -> SmtpRe
     return SmtpReply(phase=phase.value, code=code, enhanced_code=enhanced_code, text=OURS + words)
 
 
-def choose_login(offered: Sequence[str], *, encrypted: bool, peer: str) -> Login | SmtpReply:
-    """How to log in at the host with the IP address `peer`; a password goes in clear to this very machine alone."""
+def choose_login(
+    wanted: Sequence[Login], offered: Sequence[str], *, encrypted: bool, peer: str
+) -> Login | SmtpReply:
+    """How to log in at the host with the IP address `peer`; a password or token goes in clear to this very machine alone."""
     if not encrypted and not _is_loopback(peer):
-        words = "the password is not sent over a connection without TLS; set tls for this relay"
+        secret = "access token" if wanted[0] in BY_TOKEN else "password"
+        words = f"the {secret} is not sent over a connection without TLS; set tls for this relay"
         return own_words(Phase.AUTH, 538, "5.7.11", words)  # RFC 4954 section 6
-    login = next((login for login in Login if login.value in offered), None)
+    login = next((login for login in wanted if login.value in offered), None)
     if login is not None:
         return login
     named = ", ".join(offered).upper() or "no authentication"
-    words = f"the relay offers {named}; PLAIN or LOGIN is needed"
+    needed = " or ".join(login.upper() for login in wanted)
+    words = f"the relay offers {named}; {needed} is needed"
     return own_words(Phase.AUTH, 504, "5.5.4", words)
 
 

@@ -8,6 +8,8 @@ from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.events.status import SmtpReply
 from postlane.core.smtp.smtp_reply import Outcome, Scope
 from postlane.core.smtp.smtp_terms import (
+    BY_PASSWORD,
+    BY_TOKEN,
     FINAL_DOT,
     Login,
     as_data,
@@ -105,7 +107,7 @@ def test_recipients_that_cannot_be_named(
     ],
 )
 def test_logins(offered: list[str], encrypted: bool, peer: str, login: Login | int) -> None:
-    chosen = choose_login(offered, encrypted=encrypted, peer=peer)
+    chosen = choose_login(BY_PASSWORD, offered, encrypted=encrypted, peer=peer)
     if isinstance(login, Login):
         assert chosen is login
         return
@@ -113,6 +115,29 @@ def test_logins(offered: list[str], encrypted: bool, peer: str, login: Login | i
     assert chosen.code == login
     verdict = load_classifier().classify(chosen)
     assert (verdict.outcome, verdict.scope, verdict.cause) == (Outcome.HOLD, Scope.RELAY, "auth")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offered", "encrypted", "login"),
+    [
+        (BY_TOKEN, ["plain", "xoauth2", "oauthbearer"], True, Login.OAUTHBEARER),
+        (BY_TOKEN, ["login", "xoauth2"], True, Login.XOAUTH2),
+        ((Login.XOAUTH2,), ["oauthbearer", "xoauth2"], True, Login.XOAUTH2),
+        ((Login.XOAUTH2,), ["oauthbearer"], True, "the relay offers OAUTHBEARER; XOAUTH2 is needed"),
+        (BY_TOKEN, ["plain"], True, "the relay offers PLAIN; OAUTHBEARER or XOAUTH2 is needed"),
+        (BY_TOKEN, ["xoauth2"], False, "the access token is not sent over a connection without TLS"),
+    ],
+)
+def test_logins_by_token(
+    wanted: tuple[Login, ...], offered: list[str], encrypted: bool, login: Login | str
+) -> None:
+    chosen = choose_login(wanted, offered, encrypted=encrypted, peer="192.0.2.1")
+    if isinstance(login, Login):
+        assert chosen is login
+        return
+    assert isinstance(chosen, SmtpReply)
+    assert login in chosen.text
+    assert load_classifier().classify(chosen).cause == "auth"
 
 
 @pytest.mark.parametrize(
