@@ -18,6 +18,7 @@ from postlane.core.sending.lane_mail import (
     Event,
     Load,
     Loaded,
+    NotStarted,
     RouteHolds,
     RouteOpens,
     SlotsFree,
@@ -38,6 +39,7 @@ from sim.transaction import UNKNOWN_SHARE, Progress, Transaction
 # How often each move of a running sender is made, in percent; the order is that of Sender.act.
 MOVE_PERCENT = (20, 20, 20, 8, 4, 2, 4, 22)
 RELAY_OPENS_SHARE = 0.1
+NO_ROOM_SHARE = 0.1  # a free slot, but a budget that the mail does not fit into
 
 
 class Observer(Protocol):
@@ -80,6 +82,7 @@ class Sender:
         self.control_position = 0
         self.held: set[str] = set()
         self.hears = True
+        self.no_room = False
         self.leaving = False
         self.dead = False
         self.life = 0
@@ -140,6 +143,8 @@ class Sender:
 
     def _execute(self, effect: Effect, now: float) -> None:
         match effect:
+            case Attempt() if self.no_room:
+                self._step(NotStarted(effect.origin), now)
             case Attempt():
                 self.site.observer.starting(self, effect, now)
                 self.flying[effect.origin] = effect
@@ -180,6 +185,7 @@ class Sender:
 
     def _fill_slots(self, rnd: random.Random, now: float, *, calm: bool) -> None:
         del calm
+        self.no_room = rnd.random() < NO_ROOM_SHARE
         route = self._any_route(rnd)
         free = 0 if route in self.held or self.leaving else max(0, CONNECTIONS - len(self.flying))
         self._step(SlotsFree(rnd.randint(0, free), route), now)

@@ -24,6 +24,7 @@ class RelayBoard:
         self.desks = dict(desks)
         self.routes = {route.name: route for route in routes}
         self._turns = RelayTurns()
+        self._wanted: dict[str, int] = {}
         self.started = 0
 
     @property
@@ -32,10 +33,12 @@ class RelayBoard:
         return sum(desk.governor.in_flight for desk in self.desks.values())
 
     def free_slots(self, route: str, now: float) -> int:
-        """How many mails of this route may start now, if they are to one recipient each."""
+        """How many mails of this route may start now, to one recipient each; a mail that found too little room is waited for."""
+        wanted = self._wanted.get(route, 1)
         for tier in self.routes[route].tiers:
-            ready = {relay: self._readiness(relay, 1, now) for relay, _ in tier}
+            ready = {relay: self._readiness(relay, wanted, now) for relay, _ in tier}
             if Readiness.OPEN in ready.values():
+                self._wanted.pop(route, None)
                 return sum(
                     self.desks[r].free_slots(now) for r, state in ready.items() if state is Readiness.OPEN
                 )
@@ -44,11 +47,12 @@ class RelayBoard:
         return 0
 
     def begin(self, attempt: Attempt, now: float) -> Errand | None:
-        """Start the mail at the relay whose turn it is; None where it has too many recipients for what is left of all budgets."""
+        """Start the mail at the relay whose turn it is; None where it has more recipients than what is left of all budgets."""
         route, (_, recipients) = self.routes[attempt.route], addressees(attempt)
         ready = {relay: self._readiness(relay, len(recipients), now) for relay in route.relays}
         relay = self._turns.choose(route, ready)
         if relay is None:
+            self._wanted[attempt.route] = len(recipients)  # else small ones would pass it for ever
             return None
         self.started += 1
         return self.desks[relay].begin(attempt, now)

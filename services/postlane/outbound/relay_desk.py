@@ -88,7 +88,12 @@ def addressees(attempt: Attempt) -> tuple[MailRequested, tuple[str, ...]]:
     """The request of an attempt, and whom it has still to reach."""
     request = attempt.content.request
     assert request is not None, "the lanes end a mail without a request unsent"
-    return request, attempt.remaining or recipients_of(request)
+    if attempt.remaining:
+        return request, attempt.remaining
+    try:
+        return request, recipients_of(request)
+    except ValueError:  # the attempt says so, visibly: the mail cannot be built
+        return request, tuple(address.address for address in (*request.to, *request.cc, *request.bcc))
 
 
 class RelayDesk:

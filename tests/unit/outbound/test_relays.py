@@ -98,7 +98,7 @@ async def test_recipients_that_were_not_tried_go_before_those_who_wait(tmp_path:
         assert [mail.recipients for mail in sink.taken] == [("b@x",), ("c@x",), ("a@x",)]
 
 
-async def test_a_mail_with_more_recipients_than_are_left_waits_and_smaller_ones_go(tmp_path: Path) -> None:
+async def test_a_mail_with_more_recipients_than_are_left_is_waited_for(tmp_path: Path) -> None:
     sink = MemorySink()
     async with running(tmp_path, RestPolicy(), sink, limits=Limits(budgets=("4 recipients/hour",))) as site:
         site.ask(
@@ -106,6 +106,27 @@ async def test_a_mail_with_more_recipients_than_are_left_waits_and_smaller_ones_
             request("u", "2", ("d@x", "e@x")),
             request("v", "3", ("f@x",)),
         )
-        await until(lambda: len(site.ends()) == 2)
-        assert {mail.recipients for mail in sink.taken} == {("a@x", "b@x", "c@x"), ("f@x",)}
-        await until(lambda: any(s.offset == 1 and s.cause == "quota" for s in site.statuses()))
+        await until(lambda: len(site.statuses()) == 3)
+        assert [mail.recipients for mail in sink.taken] == [("a@x", "b@x", "c@x")]
+        assert sorted((s.offset, s.cause, s.attempt) for s in site.statuses()) == [
+            (0, "accepted", 1),
+            (1, "quota", 0),
+            (2, "quota", 0),
+        ]
+
+
+async def test_a_mail_larger_than_a_budget_goes_in_parts(tmp_path: Path) -> None:
+    sink = MemorySink()
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(budgets=("1 recipients/s",))) as site:
+        site.produce("t")
+        await until(lambda: len(site.ends()) == 1)
+        assert [mail.recipients for mail in sink.taken] == [("a@x",), ("b@x",)]
+        assert sink.taken[0].content == sink.taken[1].content
+        assert site.ends() == [MailState.SENT]
+
+
+async def test_a_rate_spreads_mail_without_telling_anybody(tmp_path: Path) -> None:
+    async with running(tmp_path, RestPolicy(), limits=Limits(budgets=("20 mails/s",))) as site:
+        site.produce(*(f"t{n}" for n in range(10)))
+        await until(lambda: len(site.ends()) == 10)
+        assert site.ends() == [status.state for status in site.statuses()]

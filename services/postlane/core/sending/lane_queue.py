@@ -63,6 +63,11 @@ class LaneQueue:
             lane.queued = True
             (self.unloaded if head.content is None else self.ready)[head.route].append(lane)
 
+    def put_first(self, lane: Lane, route: str) -> None:
+        """This lane's head was about to start: it is the next one, if it is ready still."""
+        if self.ready[route] and self.ready[route][-1] is lane:
+            self.ready[route].rotate(1)
+
     def due(self, now: float) -> Iterator[Lane]:
         """Take out the lanes whose time has come (a lane may come out more than once; `place` decides again)."""
         while self._timed and self._timed[0][0] <= now:

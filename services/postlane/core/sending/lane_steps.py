@@ -63,7 +63,9 @@ def step(lanes: Lanes, event: Event, now: float) -> list[Effect]:  # noqa: C901,
         case AttemptEnded():
             return [*_attempt_ended(lanes, event, now)]
         case NotStarted():
-            _idle_again(lanes, lanes.mails[event.origin], now)
+            mail = lanes.mails[event.origin]
+            _idle_again(lanes, mail, now)
+            lanes.queue.put_first(lanes.lanes[mail.lane], mail.route)
             return []
         case RouteHolds():
             return [*route_holds(lanes, event, now)]

@@ -14,6 +14,7 @@ from postlane.core.sending.lane_mail import (
     CutDue,
     Load,
     Loaded,
+    NotStarted,
     PauseFetching,
     Recovered,
     ResumeFetching,
@@ -327,6 +328,46 @@ def test_a_held_relay_counts_no_attempt_and_says_so_once() -> None:
     assert {keyed.status.attempt for keyed in batch.statuses} == {0}
     bench.play(RouteOpens())
     assert bench.starts() == [0, 1]
+
+
+def test_mail_that_the_relay_has_no_room_for_is_as_it_was() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0), arrival(1), arrival(2, "b"))
+    assert bench.starts() == [0, 2]
+    assert bench.play(NotStarted(Origin("T", 0))) == []
+    assert bench.starts() == [0]
+    bench.end(0, sent())
+    bench.end(2, sent())
+    assert bench.starts() == [1]
+    batch, _ = bench.commit()
+    assert [keyed.status.attempt for keyed in batch.statuses] == [1, 1]
+
+
+def test_what_goes_out_bit_by_bit_while_the_relay_is_held_does_not_expire_for_it() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0))
+    bench.play(HOLD)
+    bench.commit()
+    bench.now += 10 * POLICY.retry.age_max_seconds
+    assert bench.starts() == [0]
+    bench.end(0, deferred())
+    batch, _ = bench.commit()
+    assert states(batch) == [(0, MailState.DEFERRED)]
+    assert [keyed.status.attempt for keyed in batch.statuses] == [1]
+
+
+def test_what_is_in_flight_when_a_hold_begins_may_yet_arrive() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0), arrival(1, "b"), arrival(2, "c"))
+    assert bench.starts(2) == [0, 1]
+    bench.play(HOLD)
+    bench.end(0, sent())
+    bench.end(1, HELD)
+    batch, _ = bench.commit()
+    assert states(batch) == [(2, MailState.DEFERRED), (0, MailState.SENT), (1, MailState.DEFERRED)]
+    assert bench.starts(1) == [2]
+    bench.end(2, HELD)
+    assert bench.cut() is None
 
 
 def test_parked_mail_that_comes_due_at_once_is_read_back_as_far_as_the_window_goes() -> None:
