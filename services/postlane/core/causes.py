@@ -4,6 +4,7 @@ Most come from the reply rules, which are data; the others are decided in code a
 token that nobody ever writes. A test compares this list with the code.
 """
 
+from postlane.core.routing.mail_domains import CAUSE_DOMAIN_TAKES_NO_MAIL, CAUSE_DOMAIN_UNKNOWN
 from postlane.core.smtp.attempt import (
     CAUSE_AUTH,
     CAUSE_CONNECTION,
@@ -48,11 +49,21 @@ _OF_CONNECTIONS = frozenset(
 )
 # Decided by the governor of a relay; replies bring the first two as well.
 _OF_LIMITS = frozenset({"quota", "rate", "warm_up", "paused"})
+# Said by DNS, before any relay is asked.
+_OF_DOMAINS = frozenset({CAUSE_DOMAIN_TAKES_NO_MAIL, CAUSE_DOMAIN_UNKNOWN})
 # Replies that no rule knows: smtp_reply's fallback.
 _OF_UNKNOWN_REPLIES = frozenset(
     f"{about}_{end}" for about in ("policy", *Scope) for end in ("deferred", "refused")
 )
-OWN_CAUSES = _OF_REQUESTS | _OF_SENDERS | _OF_LANES | _OF_CONNECTIONS | _OF_LIMITS | _OF_UNKNOWN_REPLIES
+OWN_CAUSES = (
+    _OF_REQUESTS
+    | _OF_SENDERS
+    | _OF_LANES
+    | _OF_CONNECTIONS
+    | _OF_LIMITS
+    | _OF_DOMAINS
+    | _OF_UNKNOWN_REPLIES
+)
 
 
 def known_causes(classifier: Classifier) -> frozenset[str]:

@@ -27,7 +27,8 @@ def written_causes() -> set[str]:
     sources = [*SERVICES.glob("outbound/*.py"), *SERVICES.glob("core/sending/lane*.py")]
     sources += SERVICES.glob("core/limits/*.py")
     sources += [
-        SERVICES / "core" / f"{name}.py" for name in ("sending/aftermath", "smtp/attempt", "sending/scribe")
+        SERVICES / "core" / f"{name}.py"
+        for name in ("sending/aftermath", "smtp/attempt", "sending/scribe", "routing/mail_domains")
     ]
     found = [match for path in sources for match in WRITTEN.finditer(path.read_text(encoding="utf-8"))]
     return {next(group for group in match.groups() if group) for match in found}

@@ -8,13 +8,17 @@ final dot        relay held             all wait                  all fail      
 
 "All" are the recipients that RCPT did not refuse. A held relay counts no attempt, so it is said only when nobody has been served
 by this attempt; once somebody has been, the others wait and the next attempt tells what the relay wants.
+
+Recipients whose domain takes no mail, as DNS says, are not part of the dialogue. They have failed, unless the relay is held: then the
+whole mail waits, and is looked at anew.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from postlane.core.events.status import SmtpReply
+from postlane.core.routing.mail_domains import TakesNoMail
 from postlane.core.smtp.smtp_reply import Outcome, Scope, Verdict
 from postlane.core.smtp.transcript import Answer, Lost, Phase, Transcript
 
@@ -32,11 +36,14 @@ BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH})
 
 @dataclass(frozen=True, slots=True)
 class RecipientTrouble:
-    """Why one recipient was not served. `wait_seconds` is None where nobody named a time; 0 = send at once."""
+    """Why one recipient was not served: what the relay answered, or DNS said before anybody asked a relay.
+
+    `wait_seconds` is None where nobody named a time; 0 = send at once.
+    """
 
     address: str
     cause: str
-    answer: Answer
+    answer: Answer | TakesNoMail
     wait_seconds: float | None
 
 
@@ -93,7 +100,22 @@ def judge(transcript: Transcript, recipients: tuple[str, ...], classify: Classif
     return Attempted(delivered=(), waiting=waiting, failed=failed, accepted=None, unknown=unknown)
 
 
-def describe(answer: Answer) -> str:
+def with_unreachable(judgement: Judgement | None, unreachable: Mapping[str, TakesNoMail]) -> Judgement:
+    """The judgement of the whole mail, with those who were left out of the envelope because DNS says that their domain takes no mail.
+
+    `judgement` is None where nobody was left to be sent to, and so no relay was asked.
+    """
+    if isinstance(judgement, RelayHeld):
+        return judgement
+    failed = tuple(
+        RecipientTrouble(address, refusal.cause, refusal, None) for address, refusal in unreachable.items()
+    )
+    if judgement is None:
+        return Attempted(delivered=(), waiting=(), failed=failed, accepted=None, unknown=False)
+    return replace(judgement, failed=(*judgement.failed, *failed))
+
+
+def describe(answer: Answer | TakesNoMail) -> str:
     """An answer in one line for people: `550 5.1.1 No such user (rcpt)`."""
     match answer:
         case SmtpReply():
@@ -101,6 +123,8 @@ def describe(answer: Answer) -> str:
             return f"{' '.join(word for word in words if word)} ({answer.phase})"
         case Lost():
             return f"{answer.error} ({answer.phase})"
+        case TakesNoMail():
+            return f"{answer.words} (dns)"
         case _:
             assert_never(answer)
 

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.events.status import SmtpReply
-from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld, describe, judge
+from postlane.core.routing.mail_domains import TakesNoMail
+from postlane.core.smtp.attempt import (
+    Attempted,
+    Judgement,
+    RecipientTrouble,
+    RelayHeld,
+    describe,
+    judge,
+    with_unreachable,
+)
 from postlane.core.smtp.smtp_reply import read_reply
 from postlane.core.smtp.transcript import Answer, Lost, Phase, Transcript
 
@@ -218,3 +227,39 @@ def test_no_recipient_is_forgotten(
         case RelayHeld() as hold:
             assert accepted is None
             assert hold.reason
+
+
+NOWHERE = TakesNoMail("domain_unknown", "nowhere.example does not exist")
+D = "d@nowhere.example"
+
+
+def test_who_cannot_be_reached_fails_beside_what_the_relay_says() -> None:
+    judgement = judged(refused=((A, said(Phase.RCPT, UNKNOWN_USER)),), accepted=ACCEPTED)
+    whole = attempted(with_unreachable(judgement, {D: NOWHERE}))
+    assert whole.delivered == (B, C)
+    assert brief(whole.failed) == [(A, "no_such_recipient", None), (D, "domain_unknown", None)]
+    assert describe(whole.failed[1].answer) == "nowhere.example does not exist (dns)"
+
+
+def test_where_nobody_can_be_reached_all_fail_unasked() -> None:
+    whole = with_unreachable(None, {D: NOWHERE})
+    trouble = RecipientTrouble(D, "domain_unknown", NOWHERE, None)
+    assert whole == Attempted(delivered=(), waiting=(), failed=(trouble,), accepted=None, unknown=False)
+
+
+def test_while_others_wait_who_cannot_be_reached_has_failed() -> None:
+    judgement = judged(stopped=Lost(Phase.FINAL, "the relay closed the connection"))
+    whole = attempted(with_unreachable(judgement, {D: NOWHERE}))
+    assert whole.unknown
+    assert [trouble.address for trouble in whole.waiting] == [A, B, C]
+    assert [trouble.address for trouble in whole.failed] == [D]
+
+
+def test_a_held_relay_keeps_the_whole_mail() -> None:
+    judgement = held(judged(stopped=Lost(Phase.CONNECT, "connection refused")))
+    assert with_unreachable(judgement, {D: NOWHERE}) is judgement
+
+
+def test_with_everybody_reachable_nothing_changes() -> None:
+    judgement = judged(accepted=ACCEPTED)
+    assert with_unreachable(judgement, {}) == judgement
