@@ -11,6 +11,7 @@ from typing import Protocol
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.trail import Headers
 from postlane.core.polling.folder import FolderState, ListedMail
+from postlane.core.routing.mail_domains import TakesNoMail
 from postlane.core.smtp.transcript import Envelope, Transcript
 
 
@@ -208,6 +209,19 @@ class MailSink(Protocol):
 
     async def close(self) -> None:
         """End idle sessions politely and cut the rest."""
+
+
+class MailDomains(Protocol):
+    """What DNS says about the domains of recipients."""
+
+    async def check(self, recipients: Sequence[str]) -> dict[str, TakesNoMail]:
+        """The recipients, as given, whose domain takes no mail; within a time limit, and never raises.
+
+        Whoever is not named goes on: the domain takes mail, DNS does not say, or it has no say (address literals, names without a dot).
+        """
+
+    async def close(self) -> None:
+        """Give up what is still being looked up; from then on nobody is named."""
 
 
 class BlobStore(Protocol):
