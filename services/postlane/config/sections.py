@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from postlane.config.name_servers import NameServer, read_name_server
 from postlane.config.secrets import Secret, looks_secret
 from postlane.config.section import Section
 from postlane.core.sending.retry import parse_schedule
@@ -204,6 +205,21 @@ class OutboundSection(Section):
     drain_seconds: float = Field(
         8.0, gt=0, le=60, description="how long a stopping service waits for what is in flight"
     )
+    check_domains: bool = Field(
+        False,
+        description="fail a recipient at once whose domain takes no mail, as DNS says; when DNS does not say, the mail goes on. "
+        "Leave it off where the relay knows domains that DNS does not",
+    )
+    dns_servers: tuple[NameServer, ...] = Field(
+        (),
+        description="IP addresses of the name servers to ask, with or without a port; the system's when absent",
+        examples=[["192.0.2.53", "[2001:db8::53]:5353"]],
+    )
+    dns_seconds: float = Field(3.0, gt=0, le=30, description="a mail waits no longer than this for DNS")
+
+    def name_servers(self) -> tuple[tuple[str, int], ...]:
+        """`dns_servers` as IP addresses and ports."""
+        return tuple(read_name_server(server) for server in self.dns_servers)
 
     @field_validator("retry_schedule")
     @classmethod

@@ -56,13 +56,7 @@ _OF_UNKNOWN_REPLIES = frozenset(
     f"{about}_{end}" for about in ("policy", *Scope) for end in ("deferred", "refused")
 )
 OWN_CAUSES = (
-    _OF_REQUESTS
-    | _OF_SENDERS
-    | _OF_LANES
-    | _OF_CONNECTIONS
-    | _OF_LIMITS
-    | _OF_DOMAINS
-    | _OF_UNKNOWN_REPLIES
+    _OF_REQUESTS | _OF_SENDERS | _OF_LANES | _OF_CONNECTIONS | _OF_LIMITS | _OF_DOMAINS | _OF_UNKNOWN_REPLIES
 )
 
 

@@ -1,4 +1,4 @@
-"""Doctor's checks of relays and mailboxes: log in as a service would, and touch nothing."""
+"""Doctor's checks of relays, mailboxes and name servers: log in or ask as a service would, and touch nothing."""
 
 import asyncio
 import socket
@@ -7,10 +7,11 @@ from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from postlane.config.relay_section import RelaySection
-from postlane.config.sections import MailboxSection, Tls
+from postlane.config.sections import MailboxSection, OutboundSection, Tls
 from postlane.config.settings import ConfigError
 from postlane.core.events.received import MailboxCursor
 from postlane.core.polling.folder import FolderState
+from postlane.core.routing.mail_domains import WITNESS_DOMAIN, NoAnswer, NoRecords, Question
 from postlane.core.smtp.transcript import Answer, Lost, Phase
 from postlane.ops.checks import Check, fail, ok, warn
 from postlane.ops.output import install_words, shortened
@@ -94,6 +95,28 @@ def _shut(name: str, place: str, answer: Answer, *, by_token: bool = False) -> C
     if by_token and phase is Phase.AUTH:
         advice = ADVICE_LOGIN_REFUSED
     return fail(f"relay {name}", f"{place} at {phase.value}: {words}", f"[relays.{name}]: {advice}")
+
+
+async def check_name_servers(outbound: OutboundSection) -> Check:
+    """Ask for a domain that every name server knows, as a sender with `check_domains` does before it believes that one does not exist."""
+    try:
+        from postlane.adapters.dns_domains import DnsDomains  # noqa: PLC0415 - an extra of its own
+    except ModuleNotFoundError as error:
+        return _missing_package("dns", error, "outbound")
+    domains = DnsDomains(outbound.name_servers(), outbound.dns_seconds)
+    answer = await domains.ask(WITNESS_DOMAIN, Question.MX)
+    await domains.close()
+    place = ", ".join(domains.servers)
+    where = "[outbound]: set dns_servers to name servers that"
+    match answer:
+        case NoAnswer():
+            unchecked = "until then recipients' domains are not checked"
+            return warn("dns", f"{place}: {answer.error}", f"{where} answer; {unchecked}")
+        case NoRecords(exists=False):
+            words = f"{place}: denies that there is a domain {WITNESS_DOMAIN}, so it will not be believed"
+            return warn("dns", words, f"{where} know more than your own network, or check_domains = false")
+        case _:
+            return ok("dns", f"{place} answers")
 
 
 async def check_mailbox(

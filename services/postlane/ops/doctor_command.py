@@ -11,7 +11,7 @@ from postlane.core.events.received import MailboxCursor
 from postlane.ops import options
 from postlane.ops.check_kafka import check_kafka, check_schemas, read_cursors
 from postlane.ops.check_local import check_blobs, check_configuration
-from postlane.ops.check_mail import check_mailbox, check_relay
+from postlane.ops.check_mail import check_mailbox, check_name_servers, check_relay
 from postlane.ops.checks import Check, State
 from postlane.ops.exits import Exit
 from postlane.ops.output import print_json, print_line
@@ -25,7 +25,9 @@ Cursors = dict[tuple[str, str], MailboxCursor]
 def doctor(
     context: typer.Context,
     *,
-    offline: Annotated[bool, typer.Option("--offline", help="Leave relays and mailboxes alone.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Leave relays, mailboxes and name servers alone.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Check configuration, Kafka, topics, schemas, blob store, relay and mailbox logins. Changes nothing, sends nothing."""
@@ -58,6 +60,8 @@ def _checks(session: Session, *, offline: bool) -> Iterator[Check]:
         return
     for name, relay in settings.relays.items():
         yield asyncio.run(check_relay(name, relay))
+    if settings.outbound.check_domains:
+        yield asyncio.run(check_name_servers(settings.outbound))
     reached = all(check.state in {State.OK, State.WARN} for check in kafka)
     cursors = _cursors(session) if settings.mailboxes and reached else None
     for name, mailbox in settings.mailboxes.items():

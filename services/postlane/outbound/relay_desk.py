@@ -20,6 +20,7 @@ from postlane.core.limits.permission import (
     Unheard,
     Unsent,
 )
+from postlane.core.routing.mail_domains import TakesNoMail
 from postlane.core.sending.dead_limit import DeadLimit
 from postlane.core.sending.lane_mail import Attempt, AttemptEnded
 from postlane.core.smtp.attempt import (
@@ -32,10 +33,11 @@ from postlane.core.smtp.attempt import (
     RelayHeld,
     describe,
     judge,
+    with_unreachable,
 )
 from postlane.core.smtp.transcript import Envelope, Lost, Phase
 from postlane.core.writing.mime_build import BuildPolicy, build_mail, recipients_of
-from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailSink
+from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailDomains, MailSink
 
 CAUSE_ATTACHMENT_MISSING = "attachment_missing"
 CAUSE_NOT_BUILT = "not_built"
@@ -59,6 +61,7 @@ class DeskParts:
     """What a desk works with: `classify` judges replies, `build` says what a message's bytes depend on beside its request.
 
     `recipients_max`: more recipients than that go with the next attempt, None = as many as there are.
+    `domains` says which recipients' domains take mail, None = nobody is asked.
     """
 
     governor: Governor
@@ -68,6 +71,7 @@ class DeskParts:
     classify: Classify
     build: BuildPolicy
     recipients_max: int | None = None
+    domains: MailDomains | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -189,11 +193,19 @@ class RelayDesk:
         if not envelope.recipients:
             reason = f"the request does not name {', '.join(asked)}"
             return mail.message_id, _all_wait(asked, CAUSE_NOT_BUILT, reason)
-        errand.ending = Unheard()
-        transcript = await self._parts.sink.send(envelope, mail.content)
-        judgement = judge(transcript, envelope.recipients, self._parts.classify)
-        errand.ending = self._ending(judgement)
-        return mail.message_id, judgement
+        judgement, unreachable = None, await self._unreachable(envelope)
+        reachable = tuple(a for a in envelope.recipients if a not in unreachable)
+        if reachable:
+            errand.ending = Unheard()
+            transcript = await self._parts.sink.send(Envelope(mail.envelope_from, reachable), mail.content)
+            judgement = judge(transcript, reachable, self._parts.classify)
+            errand.ending = self._ending(judgement)
+        return mail.message_id, with_unreachable(judgement, unreachable)
+
+    async def _unreachable(self, envelope: Envelope) -> dict[str, TakesNoMail]:
+        """The recipients whose domains take no mail, where that is asked for."""
+        domains = self._parts.domains
+        return {} if domains is None else await domains.check(envelope.recipients)
 
     def _ending(self, judgement: Judgement) -> Ending:
         """What the attempt says about the relay."""

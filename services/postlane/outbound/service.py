@@ -2,28 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from functools import partial
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.process import CannotStart, Runtime
-from postlane.adapters.smtp_rules_file import load_classifier
-from postlane.adapters.smtp_sink import SmtpSink
 from postlane.adapters.start_gate import await_codec, await_topics
-from postlane.config.relay_section import RelaySection
 from postlane.config.sections import OutboundSection
 from postlane.config.settings import Settings
 from postlane.core.events.status import MailStatus
-from postlane.core.limits.circuit import CircuitPolicy
-from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.routing.routes import Route
-from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.lanes import LanesPolicy
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy, parse_schedule
-from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.control import ControlReader
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
@@ -31,7 +22,7 @@ from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_board import RelayBoard
-from postlane.outbound.relay_desk import DeskParts, RelayDesk
+from postlane.outbound.relay_wiring import wire_relays
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
@@ -52,11 +43,8 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         gauges = Gauges(runtime.metrics)
-        sinks = {
-            name: SmtpSink(name, relay, note_grant=partial(gauges.grant, name))
-            for name, relay in settings.relays.items()
-        }
-        parts = _wire(settings, runtime, (event_log, codec), _board(settings, sinks), gauges)
+        relays = wire_relays(settings, gauges)
+        parts = _wire(settings, runtime, (event_log, codec), relays.board, gauges)
         sender = Sender(parts)
         membership = Membership(sender, loop, settings.outbound.drain_seconds)
         # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
@@ -66,7 +54,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             await sender.run(runtime.stop)
         finally:
             await asyncio.to_thread(member.close)
-            await asyncio.gather(*(sink.close() for sink in sinks.values()))
+            await relays.close()
 
 
 def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPolicy:
@@ -86,29 +74,6 @@ def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPo
         duplicate_window_seconds=section.duplicate_window_seconds,
         index_mails=section.index_mails,
         routes=routes,
-    )
-
-
-def _board(settings: Settings, sinks: Mapping[str, SmtpSink]) -> RelayBoard:
-    desks = {name: _desk(settings, name, settings.relays[name], sink) for name, sink in sinks.items()}
-    return RelayBoard(desks, settings.mail_routes())
-
-
-def _desk(settings: Settings, name: str, relay: RelaySection, sink: SmtpSink) -> RelayDesk:
-    circuit = CircuitPolicy(hold_seconds=relay.hold_seconds, hold_seconds_max=relay.hold_seconds_max)
-    policy = GovernorPolicy(connections=relay.connections, circuit=circuit)
-    build = BuildPolicy(keys=settings.signing.signing_keys(), plus_address=settings.outbound.plus_address)
-    limit = DeadLimit(DeadLimitPolicy(settings.outbound.dead_limit_mails, settings.outbound.dead_limit_share))
-    return RelayDesk(
-        DeskParts(
-            governor=Governor(name, policy, relay.limits()),
-            limit=limit,
-            sink=sink,
-            blobs=BlobDirectory(settings.blobs.directory),
-            classify=load_classifier().classify,
-            build=build,
-            recipients_max=relay.recipients_per_mail,
-        )
     )
 
 

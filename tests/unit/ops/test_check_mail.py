@@ -1,12 +1,14 @@
-"""Doctor's look at a mailbox whose server is none."""
+"""Doctor's look at a mailbox whose server is none, and at name servers."""
 
 import asyncio
 import logging
 
 import pytest
 
-from postlane.config.sections import MailboxSection
-from postlane.ops.check_mail import check_mailbox
+from fakes.name_server import NameServer
+from fakes.zone_script import ZoneScript, world
+from postlane.config.sections import MailboxSection, OutboundSection
+from postlane.ops.check_mail import check_mailbox, check_name_servers
 from postlane.ops.checks import Check, State
 
 
@@ -32,3 +34,27 @@ def test_a_mailbox_on_the_port_of_smtp_is_told_in_one_line(caplog: pytest.LogCap
     assert check.detail == (f"127.0.0.1:{port} does not answer as an IMAP server: 220 mail.example.com ESMTP")
     assert "check host, port" in check.advice
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("script", "seconds", "state", "words", "advice"),
+    [
+        (world(), 30.0, State.OK, "answers", ""),
+        (ZoneScript(), 30.0, State.WARN, "denies that there is a domain com", "check_domains = false"),
+        (ZoneScript(rcodes={"com": "SERVFAIL"}), 30.0, State.WARN, "SERVFAIL", "are not checked"),
+        (ZoneScript(silent={"com"}), 0.3, State.WARN, "no answer to com MX within 0.3 s", "are not checked"),
+    ],
+)
+async def test_name_servers(
+    script: ZoneScript, seconds: float, state: State, words: str, advice: str
+) -> None:
+    server = NameServer(script)
+    await server.start()
+    host, port = server.address
+    outbound = OutboundSection(check_domains=True, dns_servers=(f"{host}:{port}",), dns_seconds=seconds)
+    check = await check_name_servers(outbound)
+    await server.stop()
+    assert (check.name, check.state) == ("dns", state)
+    assert check.detail.startswith(f"{host} port {port}")
+    assert words in check.detail
+    assert advice in check.advice

@@ -43,7 +43,7 @@ from postlane.outbound.relay_desk import DeskParts, RelayDesk
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
-from postlane.ports import NewRecord, TopicPartition
+from postlane.ports import MailDomains, NewRecord, TopicPartition
 from unit.core.lane_bench import request
 
 CODEC = Codec()
@@ -144,7 +144,9 @@ class Limits:
     budgets: tuple[str, ...] = ()
 
 
-def _desk(name: str, sink: MemorySink, blobs: BlobDirectory, limits: Limits) -> RelayDesk:
+def _desk(
+    name: str, sink: MemorySink, blobs: BlobDirectory, limits: Limits, domains: MailDomains | None
+) -> RelayDesk:
     circuit = CircuitPolicy(hold_seconds=limits.hold_seconds, hold_seconds_max=limits.hold_seconds)
     policy = GovernorPolicy(connections=CONNECTIONS, circuit=circuit)
     return RelayDesk(
@@ -156,6 +158,7 @@ def _desk(name: str, sink: MemorySink, blobs: BlobDirectory, limits: Limits) -> 
             classify=load_classifier().classify,
             build=BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
             recipients_max=limits.recipients_max,
+            domains=domains,
         )
     )
 
@@ -187,6 +190,7 @@ async def running(
     routes: tuple[Route, ...] = (),
     hold_dead: bool = False,
     limits: Limits = Limits(),
+    domains: MailDomains | None = None,
     prepare: Callable[[Site], None] = lambda _site: None,
 ) -> AsyncIterator[Site]:
     """A sender at work, ended with the test; `prepare` comes before it joins."""
@@ -214,7 +218,7 @@ async def running(
             records=lambda partition: RecordWriter(CODEC, TOPICS, partition, "/test"),
             blobs=blobs,
             relays=RelayBoard(
-                {name: _desk(name, its, blobs, limits) for name, its in sinks.items()},
+                {name: _desk(name, its, blobs, limits, domains) for name, its in sinks.items()},
                 policy.routes,
             ),
             policy=policy,

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from fakes.memory_domains import MemoryDomains
 from fakes.memory_sink import MemorySink
 from fakes.relay_script import RelayScript
+from fakes.zone_script import world
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState
 from postlane.core.routing.routes import Route
@@ -130,3 +132,16 @@ async def test_a_rate_spreads_mail_without_telling_anybody(tmp_path: Path) -> No
         site.produce(*(f"t{n}" for n in range(10)))
         await until(lambda: len(site.ends()) == 10)
         assert site.ends() == [status.state for status in site.statuses()]
+
+
+async def test_a_recipient_whose_domain_takes_no_mail_fails_before_any_relay_is_asked(tmp_path: Path) -> None:
+    sink = MemorySink()
+    domains = MemoryDomains(world())
+    async with running(tmp_path, RestPolicy(), sink, domains=domains) as site:
+        site.ask(request("t", "1", ("a@x", "b@gone.example")), request("u", "2", ("c@gone.example",)))
+        await until(lambda: len(site.ends()) == 2)
+        assert [mail.recipients for mail in sink.taken] == [("a@x",)]
+        assert site.ends() == [MailState.FAILED, MailState.FAILED]
+        causes = {status.offset: (status.cause, status.reply) for status in site.statuses() if status.final}
+        assert causes[1] == ("domain_unknown", None)
+        assert sink.attempts == 1

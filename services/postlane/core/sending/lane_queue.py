@@ -64,7 +64,7 @@ class LaneQueue:
             (self.unloaded if head.content is None else self.ready)[head.route].append(lane)
 
     def put_first(self, lane: Lane, route: str) -> None:
-        """This lane's head was about to start: it is the next one, if it is ready still."""
+        """A lane whose head was about to start is the next one, if it is ready still."""
         if self.ready[route] and self.ready[route][-1] is lane:
             self.ready[route].rotate(1)
 

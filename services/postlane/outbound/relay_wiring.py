@@ -1,0 +1,75 @@
+"""Wires the relays of the configuration: their sessions and governors, and the board that hands mail round to them."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+
+from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.smtp_rules_file import load_classifier
+from postlane.adapters.smtp_sink import SmtpSink
+from postlane.config.relay_section import RelaySection
+from postlane.config.sections import OutboundSection
+from postlane.config.settings import Settings
+from postlane.core.limits.circuit import CircuitPolicy
+from postlane.core.limits.governor import Governor, GovernorPolicy
+from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
+from postlane.core.writing.mime_build import BuildPolicy
+from postlane.outbound.gauges import Gauges
+from postlane.outbound.relay_board import RelayBoard
+from postlane.outbound.relay_desk import DeskParts, RelayDesk
+from postlane.ports import MailDomains
+
+
+@dataclass(frozen=True, slots=True)
+class Relays:
+    """All relays at work, and what must be closed in the end."""
+
+    board: RelayBoard
+    sinks: tuple[SmtpSink, ...]
+    domains: MailDomains | None
+
+    async def close(self) -> None:
+        """End the sessions."""
+        if self.domains is not None:
+            await self.domains.close()
+        await asyncio.gather(*(sink.close() for sink in self.sinks))
+
+
+def wire_relays(settings: Settings, gauges: Gauges) -> Relays:
+    """Raises ConfigError for files that cannot be used."""
+    sinks = {
+        name: SmtpSink(name, relay, note_grant=partial(gauges.grant, name))
+        for name, relay in settings.relays.items()
+    }
+    domains = _domains(settings.outbound)
+    desks = {name: _desk(settings, name, sink, domains) for name, sink in sinks.items()}
+    return Relays(RelayBoard(desks, settings.mail_routes()), tuple(sinks.values()), domains)
+
+
+def _domains(outbound: OutboundSection) -> MailDomains | None:
+    if not outbound.check_domains:
+        return None
+    from postlane.adapters.dns_domains import DnsDomains  # noqa: PLC0415 - costs time to import, and few want it
+
+    return DnsDomains(outbound.name_servers(), outbound.dns_seconds)
+
+
+def _desk(settings: Settings, name: str, sink: SmtpSink, domains: MailDomains | None) -> RelayDesk:
+    relay, outbound = settings.relays[name], settings.outbound
+    return RelayDesk(
+        DeskParts(
+            governor=_governor(name, relay),
+            limit=DeadLimit(DeadLimitPolicy(outbound.dead_limit_mails, outbound.dead_limit_share)),
+            sink=sink,
+            blobs=BlobDirectory(settings.blobs.directory),
+            classify=load_classifier().classify,
+            build=BuildPolicy(keys=settings.signing.signing_keys(), plus_address=outbound.plus_address),
+            recipients_max=relay.recipients_per_mail,
+            domains=domains,
+        )
+    )
+
+
+def _governor(name: str, relay: RelaySection) -> Governor:
+    circuit = CircuitPolicy(hold_seconds=relay.hold_seconds, hold_seconds_max=relay.hold_seconds_max)
+    return Governor(name, GovernorPolicy(connections=relay.connections, circuit=circuit), relay.limits())
