@@ -62,4 +62,4 @@ OWN_CAUSES = (
 
 def known_causes(classifier: Classifier) -> frozenset[str]:
     """All causes there are with these reply rules."""
-    return OWN_CAUSES | {rule.verdict.cause for rule in classifier.rules}
+    return OWN_CAUSES | {rule.cause for rule in classifier.rules}
