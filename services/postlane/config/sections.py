@@ -174,7 +174,12 @@ class OutboundSection(Section):
     retry_by_cause: dict[str, str] = Field(
         default_factory=dict,
         description="other delays for some causes, as statuses name them",
-        examples=[{"greylisted": "1m, 5m*5, 1h"}],
+        examples=[{"greylisted": "5m*6, 1h"}],
+    )
+    reply_rules_file: Path | None = Field(
+        None,
+        description="own rules for what relays' replies mean, read before the shipped ones; `postlane classify` tries them",
+        examples=["/etc/postlane/reply-rules.toml"],
     )
     memory_delay_seconds: float = Field(
         20.0, ge=0, le=60, description="shorter delays wait in memory, longer ones in the journal"

@@ -4,9 +4,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from postlane.adapters.smtp_rules_file import read_own_rules
 from postlane.config.sections import Tls
 from postlane.config.settings import CONFIG_PATH_DEFAULT, CONFIG_PATH_VARIABLE, Settings, read_toml
 from postlane.config.signing_section import SIGNING_SECRET_CHARACTERS_MIN, SigningSection
+from postlane.core.smtp.smtp_rules import BadRules
 from postlane.ops.checks import Check, fail, ok, warn
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -33,6 +35,7 @@ def check_configuration(settings: Settings, file: Path | None) -> Iterator[Check
             "config", f"the outbound service takes one relay, configured are {names}", "keep one of them"
         )
     yield from _check_signing(settings.signing)
+    yield from _check_reply_rules(settings.outbound.reply_rules_file)
     plain = [
         *(
             f"relays.{name}"
@@ -76,6 +79,15 @@ def _check_signing(signing: SigningSection) -> Iterator[Check]:
             "signing",
             f"our Message-IDs will end in @{signing.domain}, which is nobody's domain",
             "set signing.domain to a domain of yours",
+        )
+
+
+def _check_reply_rules(file: Path | None) -> Iterator[Check]:
+    try:
+        read_own_rules(file)
+    except BadRules as error:
+        yield fail(
+            "config", f"outbound.reply_rules_file: {error}", "correct it: `postlane outbound` will not start"
         )
 
 

@@ -15,8 +15,10 @@ from postlane.adapters.schema_registry import RegistryUnavailable, SchemaRefused
 from postlane.adapters.topics import TopicsRefused
 from postlane.config.sections import LogsSection
 from postlane.config.settings import ConfigError
+from postlane.core.smtp.smtp_rules import BadRules
 from postlane.core.topics import BadTopics
 from postlane.ops import config_commands, dlq_commands, ticket_commands, topics_commands
+from postlane.ops.classify_command import classify
 from postlane.ops.doctor_command import doctor
 from postlane.ops.exits import EXIT_CODES_HELP, CommandFailed, Exit
 from postlane.ops.output import print_line, say
@@ -34,6 +36,7 @@ _CODES: dict[type[Exception], Exit] = {
     Fenced: Exit.FAILED,
     SchemaRefused: Exit.FAILED,
     BadTopics: Exit.USAGE,
+    BadRules: Exit.USAGE,
     TopicsRefused: Exit.FAILED,
 }
 
@@ -105,6 +108,7 @@ app.command()(inbound)
 app.command()(send)
 app.command()(tail)
 app.command()(status)
+app.command()(classify)
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(ticket_commands.app, name="ticket")
 app.command()(doctor)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from postlane.adapters.blob_directory import BlobDirectory
-from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.config.relay_section import RelaySection
 from postlane.config.sections import OutboundSection
@@ -13,6 +12,8 @@ from postlane.config.settings import Settings
 from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
+from postlane.core.smtp.attempt import Classify
+from postlane.core.smtp.smtp_reply import Classifier
 from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.relay_board import RelayBoard
@@ -35,14 +36,23 @@ class Relays:
         await asyncio.gather(*(sink.close() for sink in self.sinks))
 
 
-def wire_relays(settings: Settings, gauges: Gauges) -> Relays:
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What all desks use."""
+
+    classify: Classify
+    domains: MailDomains | None
+
+
+def wire_relays(settings: Settings, gauges: Gauges, classifier: Classifier) -> Relays:
     """Raises ConfigError for files that cannot be used."""
     sinks = {
         name: SmtpSink(name, relay, note_grant=partial(gauges.grant, name))
         for name, relay in settings.relays.items()
     }
     domains = _domains(settings.outbound)
-    desks = {name: _desk(settings, name, sink, domains) for name, sink in sinks.items()}
+    tools = _Tools(classifier.classify, domains)
+    desks = {name: _desk(settings, name, sink, tools) for name, sink in sinks.items()}
     return Relays(RelayBoard(desks, settings.mail_routes()), tuple(sinks.values()), domains)
 
 
@@ -54,7 +64,7 @@ def _domains(outbound: OutboundSection) -> MailDomains | None:
     return DnsDomains(outbound.name_servers(), outbound.dns_seconds)
 
 
-def _desk(settings: Settings, name: str, sink: SmtpSink, domains: MailDomains | None) -> RelayDesk:
+def _desk(settings: Settings, name: str, sink: SmtpSink, tools: _Tools) -> RelayDesk:
     relay, outbound = settings.relays[name], settings.outbound
     return RelayDesk(
         DeskParts(
@@ -62,10 +72,10 @@ def _desk(settings: Settings, name: str, sink: SmtpSink, domains: MailDomains | 
             limit=DeadLimit(DeadLimitPolicy(outbound.dead_limit_mails, outbound.dead_limit_share)),
             sink=sink,
             blobs=BlobDirectory(settings.blobs.directory),
-            classify=load_classifier().classify,
+            classify=tools.classify,
             build=BuildPolicy(keys=settings.signing.signing_keys(), plus_address=outbound.plus_address),
             recipients_max=relay.recipients_per_mail,
-            domains=domains,
+            domains=tools.domains,
         )
     )
 

@@ -7,6 +7,7 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.process import CannotStart, Runtime
+from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.sections import OutboundSection
 from postlane.config.settings import Settings
@@ -15,6 +16,8 @@ from postlane.core.routing.routes import Route
 from postlane.core.sending.lanes import LanesPolicy
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy, parse_schedule
+from postlane.core.smtp.smtp_reply import Classifier
+from postlane.core.smtp.smtp_rules import BadRules
 from postlane.outbound.control import ControlReader
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
@@ -35,6 +38,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     """Send mail until `runtime.stop` is set, then finish what is in flight and give the partitions back. Raises CannotStart."""
     if not settings.relays:
         raise CannotStart("[relays]: at least one relay is needed; `postlane config example` shows one")
+    classifier = the_classifier(settings)
     loop = asyncio.get_running_loop()
     if not await await_topics(settings, TOPICS, runtime):
         return
@@ -43,7 +47,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         gauges = Gauges(runtime.metrics)
-        relays = wire_relays(settings, gauges)
+        relays = wire_relays(settings, gauges, classifier)
         parts = _wire(settings, runtime, (event_log, codec), relays.board, gauges)
         sender = Sender(parts)
         membership = Membership(sender, loop, settings.outbound.drain_seconds)
@@ -55,6 +59,14 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         finally:
             await asyncio.to_thread(member.close)
             await relays.close()
+
+
+def the_classifier(settings: Settings) -> Classifier:
+    """What replies mean: the configured rules, then the shipped ones. Raises CannotStart."""
+    try:
+        return load_classifier(settings.outbound.reply_rules_file)
+    except BadRules as error:
+        raise CannotStart(f"outbound.reply_rules_file: {error}") from None
 
 
 def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPolicy:
