@@ -1,0 +1,81 @@
+"""Every alert that Postlane raises: its stable name, how grave it is, and what to do first.
+
+deploy/prometheus/alerts.yml has a rule for each, and docs/operations.md a section; tests compare them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class AlertName(StrEnum):
+    """Names for programs; they never change."""
+
+    RELAY_HELD = "RelayHeld"
+    RELAY_LOGIN_BROKEN = "RelayLoginBroken"
+    RELAY_CIRCUIT_OPEN = "RelayCircuitOpen"
+    RELAY_GRANT_ENDS = "RelayGrantEnds"
+    DEAD_LETTERS_GROW = "DeadLettersGrow"
+    BACKLOG_OLD = "BacklogOld"
+
+
+class Severity(StrEnum):
+    """`critical`: mail stands until a person acts. `warning`: look at it today."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertKind:
+    """`raised` and `cleared` are one line each, with {subject} in place of the relay's name; `action` is the first thing to do."""
+
+    severity: Severity
+    raised: str
+    cleared: str
+    action: str
+
+
+KINDS: Mapping[AlertName, AlertKind] = {
+    AlertName.RELAY_HELD: AlertKind(
+        severity=Severity.WARNING,
+        raised="Relay {subject} holds mail back",
+        cleared="Relay {subject} holds no mail back any more",
+        action="Nothing is lost and nothing need be sent again: mail waits, and goes when the hold is over. The reason names the limit; "
+        "if it is met often, have it raised by the provider, or give the route another relay.",
+    ),
+    AlertName.RELAY_LOGIN_BROKEN: AlertKind(
+        severity=Severity.CRITICAL,
+        raised="Relay {subject} refuses our login",
+        cleared="Relay {subject} takes our login again",
+        action="Mail waits until the login works. Set the new password or token of [relays.{subject}] and restart the outbound service; "
+        "`postlane doctor` tries the login without sending anything.",
+    ),
+    AlertName.RELAY_CIRCUIT_OPEN: AlertKind(
+        severity=Severity.CRITICAL,
+        raised="Relay {subject} cannot be used",
+        cleared="Relay {subject} can be used again",
+        action="Mail waits, and the relay is tried again by itself. Look at the reason: is the relay running, is it reachable from here, is its "
+        "certificate valid? `postlane doctor` tries it at once.",
+    ),
+    AlertName.RELAY_GRANT_ENDS: AlertKind(
+        severity=Severity.WARNING,
+        raised="The OAuth 2 grant of relay {subject} ends soon",
+        cleared="The OAuth 2 grant of relay {subject} is good for longer",
+        action="Have the mailbox's owner consent anew, and set the new refresh_token of [relays.{subject}.oauth] before the old one ends: "
+        "from then on no mail goes.",
+    ),
+    AlertName.DEAD_LETTERS_GROW: AlertKind(
+        severity=Severity.WARNING,
+        raised="Many mails could not be delivered",
+        cleared="The dead letters have stopped growing",
+        action="`postlane dlq list` shows them with their causes. Replay those whose cause is repaired, discard the rest.",
+    ),
+    AlertName.BACKLOG_OLD: AlertKind(
+        severity=Severity.WARNING,
+        raised="Mail that could go is not sent",
+        cleared="Mail goes without delay again",
+        action="Is a relay held? Then its own alert says why. If none is, more mail comes than the relays may take: look at their connections and "
+        "budgets, and at the service's log.",
+    ),
+}

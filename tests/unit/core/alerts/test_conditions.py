@@ -1,0 +1,119 @@
+"""Which observations are worth an alert, and which one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postlane.adapters.smtp_rules_file import load_classifier
+from postlane.core.alerts.catalogue import AlertName
+from postlane.core.alerts.conditions import (
+    CIRCUIT_CAUSES,
+    LOGIN_CAUSES,
+    DeadLetterCount,
+    RelaySeen,
+    Seen,
+    Thresholds,
+    conditions,
+)
+from postlane.core.causes import known_causes
+from postlane.core.limits.permission import Hold
+
+T0 = 1_800_000_000.0
+LIMITS = Thresholds(held_seconds=900, circuit_seconds=60, backlog_seconds=1800, dlq_mails_per_hour=20)
+
+
+def of_hold(cause: str, until: float | None = T0 + 60, reason: str = "550 no") -> Seen:
+    hold = Hold(relay="main", cause=cause, reason=reason, since=T0 - 30, until=until)
+    return Seen(relays=(RelaySeen(relay="main", hold=hold),))
+
+
+def test_all_well() -> None:
+    assert conditions(Seen(relays=(RelaySeen(relay="main"),)), 0, LIMITS, T0) == ()
+    at_the_limit = Seen(oldest_ready_seconds=1800, dead_letters=999)
+    assert conditions(at_the_limit, 20, LIMITS, T0) == ()
+
+
+@pytest.mark.parametrize(
+    ("cause", "alert", "for_seconds"),
+    [
+        ("quota", AlertName.RELAY_HELD, 900),
+        ("paused", AlertName.RELAY_HELD, 900),
+        ("a cause of somebody's own rule", AlertName.RELAY_HELD, 900),
+        ("auth_unavailable", AlertName.RELAY_HELD, 900),
+        ("auth", AlertName.RELAY_LOGIN_BROKEN, 0),
+        ("connection", AlertName.RELAY_CIRCUIT_OPEN, 60),
+        ("too_many_dead", AlertName.RELAY_CIRCUIT_OPEN, 60),
+    ],
+)
+def test_a_hold_has_one_alert_by_its_cause(cause: str, alert: AlertName, for_seconds: float) -> None:
+    (condition,) = conditions(of_hold(cause), 0, LIMITS, T0)
+    assert (condition.alert, condition.for_seconds) == (alert, for_seconds)
+    assert (condition.subject, condition.cause, condition.since) == ("main", cause, T0 - 30)
+    assert "550 no" in condition.reason
+
+
+def test_the_words_say_until_when() -> None:
+    (timed,) = conditions(of_hold("quota", until=T0), 0, LIMITS, T0)
+    (endless,) = conditions(of_hold("paused", until=None), 0, LIMITS, T0)
+    assert timed.reason.endswith("tried again about 2027-01-15T08:00:00Z")
+    assert endless.reason.endswith("until a person resumes it")
+
+
+def test_a_relays_words_are_one_bounded_line() -> None:
+    (condition,) = conditions(of_hold("quota", reason="a\r\nBcc: x\x1b[31m" + "b" * 10_000), 0, LIMITS, T0)
+    assert condition.reason.isprintable()
+    assert len(condition.reason) < 600
+
+
+def test_a_broken_grant_is_told_before_a_mail_meets_it() -> None:
+    relay = RelaySeen(relay="main", login_trouble="the token endpoint refuses the grant")
+    (condition,) = conditions(Seen(relays=(relay,)), 0, LIMITS, T0)
+    assert (condition.alert, condition.cause) == (AlertName.RELAY_LOGIN_BROKEN, "auth")
+    assert condition.reason == "the token endpoint refuses the grant"
+
+
+def test_broken_twice_is_one_alert() -> None:
+    (seen,) = of_hold("auth").relays
+    relay = RelaySeen(relay="main", hold=seen.hold, login_trouble="the grant is dead", grant_days_left=3.2)
+    found = conditions(Seen(relays=(relay,)), 0, LIMITS, T0)
+    assert [condition.alert for condition in found] == [
+        AlertName.RELAY_LOGIN_BROKEN,
+        AlertName.RELAY_GRANT_ENDS,
+    ]
+    assert found[1].reason == "3 days are left"
+
+
+def test_a_backlog_and_dead_letters() -> None:
+    backlog, dead = sorted(
+        conditions(Seen(oldest_ready_seconds=3600), 21, LIMITS, T0), key=lambda condition: condition.alert
+    )
+    assert (backlog.alert, backlog.since) == (AlertName.BACKLOG_OLD, T0 - 3600)
+    assert (dead.alert, dead.subject) == (AlertName.DEAD_LETTERS_GROW, "")
+    assert "21 mails" in dead.reason
+
+
+def test_the_causes_are_known_ones() -> None:
+    assert known_causes(load_classifier()) >= CIRCUIT_CAUSES | LOGIN_CAUSES
+    assert not CIRCUIT_CAUSES & LOGIN_CAUSES
+
+
+def test_dead_letters_of_an_hour() -> None:
+    count = DeadLetterCount()
+    assert count.within_hour(3, T0) == 3, "the process began with none"
+    assert count.within_hour(10, T0 + 1800) == 10
+    assert count.within_hour(10, T0 + 3600) == 10
+    assert count.within_hour(10, T0 + 5400 + 60) == 0
+    assert count.within_hour(11, T0 + 5500) == 1
+
+
+@given(st.lists(st.tuples(st.floats(1, 1200), st.integers(0, 5)), min_size=1, max_size=200))
+def test_the_hours_count_is_exact_to_a_minute(steps: list[tuple[float, int]]) -> None:
+    count, now, total = DeadLetterCount(), T0, 0
+    deaths: list[float] = []
+    for passed, dead in steps:
+        now += passed
+        total += dead
+        deaths += [now] * dead
+        found = count.within_hour(total, now)
+        gap = max((passed for passed, _ in steps), default=0.0) + 60  # between two looks nothing is known
+        assert sum(at > now - 3600 for at in deaths) <= found <= sum(at >= now - 3600 - gap for at in deaths)
