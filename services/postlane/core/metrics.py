@@ -93,6 +93,9 @@ DELIVERY_SECONDS = Histogram(
 DUPLICATES = Counter(
     "postlane_outbound_duplicates", "Requests not sent because their event id was seen in the window"
 )
+DEAD_LETTERS = Counter(
+    "postlane_outbound_dead_letters", "Mails written to the dead letters, for people to look at"
+)
 UNKNOWN_OUTCOMES = Counter(
     "postlane_outbound_unknown_outcomes",
     "Attempts whose connection was lost after the final dot; repeated with the same Message-ID",
@@ -112,6 +115,11 @@ WINDOW_BYTES = Gauge(
 LANES = Gauge("postlane_outbound_lanes", "Tickets with unfinished mail", ("partition",))
 OLDEST_WAITING_SECONDS = Gauge(
     "postlane_outbound_oldest_waiting_seconds", "Age of the oldest unfinished mail", ("partition",)
+)
+OLDEST_READY_SECONDS = Gauge(
+    "postlane_outbound_oldest_ready_seconds",
+    "How long the mail has been waiting for its relay that may go and has waited longest; retries and held tickets do not count",
+    ("partition",),
 )
 UNCOMMITTED_OUTCOMES = Gauge(
     "postlane_outbound_uncommitted_outcomes", "Outcomes known but not yet durable in Kafka", ("partition",)
@@ -140,6 +148,16 @@ RELAY_GRANT_ENDS_AT = Gauge(
     "postlane_outbound_relay_grant_end_timestamp_seconds",
     "When the relay's OAuth 2 grant ends, where the provider tells; what is left is this minus now",
     ("relay",),
+)
+ALERT_RAISED = Gauge(
+    "postlane_alert_raised",
+    "1 while this process has the alert raised; no series while it has not",
+    ("alert", "subject"),
+)
+NOTIFICATIONS = Counter(
+    "postlane_notifications",
+    "Tellings of alerts by channel (webhook, mail) and end: sent, failed (given up), dropped (too many were waiting)",
+    ("channel", "end"),
 )
 
 # Inbound
@@ -197,18 +215,22 @@ OUTBOUND_METRICS: tuple[Metric, ...] = (
     ATTEMPT_SECONDS,
     DELIVERY_SECONDS,
     DUPLICATES,
+    DEAD_LETTERS,
     UNKNOWN_OUTCOMES,
     IN_FLIGHT,
     WAITING,
     WINDOW_BYTES,
     LANES,
     OLDEST_WAITING_SECONDS,
+    OLDEST_READY_SECONDS,
     UNCOMMITTED_OUTCOMES,
     OLDEST_UNCOMMITTED_SECONDS,
     PARTITION_PAUSED,
     RELAY_HELD,
     RELAY_GRANT_OK,
     RELAY_GRANT_ENDS_AT,
+    ALERT_RAISED,
+    NOTIFICATIONS,
 )
 
 INBOUND_METRICS: tuple[Metric, ...] = (

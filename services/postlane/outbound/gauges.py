@@ -19,6 +19,13 @@ class Gauges:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._ready_seconds: dict[int, float] = {}
+        self.dead_letters = 0
+
+    @property
+    def oldest_ready_seconds(self) -> float:
+        """Of all partitions, how long the mail has been waiting that may go and has waited longest."""
+        return max(self._ready_seconds.values(), default=0.0)
 
     def owned(self, partitions: int) -> None:
         """How many partitions this process works on."""
@@ -44,6 +51,8 @@ class Gauges:
         """A transaction is durable."""
         self.transaction("committed")
         self._metrics.histogram(names.COMMIT_SECONDS).observe(seconds)
+        self.dead_letters += len(batch.dead)
+        self._metrics.counter(names.DEAD_LETTERS).inc(len(batch.dead))
         for keyed in batch.statuses:
             status = keyed.status
             self._metrics.counter(names.MAILS, state=status.state.value, cause=status.cause).inc()
@@ -84,15 +93,19 @@ class Gauges:
         for place in ("memory", "parked"):
             gauge(names.WAITING, partition=partition, place=place).set(states[place])
         oldest_waiting = min((mail.first_seen for mail in lanes.mails.values()), default=now)
+        ready_since = lanes.queue.ready_since
+        self._ready_seconds[partition] = 0.0 if ready_since is None else max(0.0, now - ready_since)
         oldest_outcome = lanes.committing.oldest_at or now
         gauge(names.IN_FLIGHT, partition=partition).set(in_flight)
         gauge(names.WINDOW_BYTES, partition=partition).set(lanes.memory_bytes)
         gauge(names.LANES, partition=partition).set(len(lanes.lanes))
         gauge(names.OLDEST_WAITING_SECONDS, partition=partition).set(max(0.0, now - oldest_waiting))
+        gauge(names.OLDEST_READY_SECONDS, partition=partition).set(self._ready_seconds[partition])
         gauge(names.UNCOMMITTED_OUTCOMES, partition=partition).set(lanes.committing.uncommitted)
         gauge(names.OLDEST_UNCOMMITTED_SECONDS, partition=partition).set(max(0.0, now - oldest_outcome))
         gauge(names.PARTITION_PAUSED, partition=partition).set(lanes.paused)
 
     def forget(self, partition: int) -> None:
         """The partition is no longer ours."""
+        self._ready_seconds.pop(partition, None)
         self._metrics.forget_everywhere("partition", partition)

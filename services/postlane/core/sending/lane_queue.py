@@ -9,7 +9,7 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 
 from postlane.core.events.status import Origin
 from postlane.core.sending.lane_mail import LaneMail
@@ -77,6 +77,12 @@ class LaneQueue:
         """Take out the lanes whose guard the main position has passed."""
         while self._guarded and self._guarded[0][0] < position:
             yield heapq.heappop(self._guarded)[2]
+
+    @property
+    def ready_since(self) -> float | None:
+        """Since when (seconds since 1970) the head could have started that has waited longest for a relay, held ones included."""
+        lanes = chain.from_iterable((*self.ready.values(), *self.unloaded.values()))
+        return min((lane.mails[0].due for lane in lanes if lane.mails), default=None)
 
     @property
     def guarded(self) -> bool:
