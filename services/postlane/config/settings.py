@@ -15,6 +15,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from postlane.config.notify_section import NotifySection
 from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
 from postlane.config.sections import (
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     routes: dict[str, RouteSection] = Field(default_factory=dict)
     inbound: InboundSection = InboundSection()
     mailboxes: dict[str, MailboxSection] = Field(default_factory=dict)
+    notify: NotifySection = NotifySection()
     http: HttpSection = HttpSection()
     logs: LogsSection = LogsSection()
 
@@ -81,6 +83,16 @@ class Settings(BaseSettings):
             )
         if whole := [route.name for route in others if route.takes_all]:
             raise ValueError(f"routes.{whole[0]}: it takes all mail, so the routes behind it never get any")
+        return self
+
+    @model_validator(mode="after")
+    def _news_goes_another_way(self) -> "Settings":
+        for name, relay in self.relays.items():
+            if self.notify.mail is not None and self.notify.mail.is_account_of(relay):
+                raise ValueError(
+                    f"notify.mail: this is the account of relays.{name}, by which no news of its own trouble can go; "
+                    "use another account, or notify.webhook"
+                )
         return self
 
     def mail_routes(self) -> tuple[Route, ...]:

@@ -8,6 +8,7 @@ import pytest
 
 from postlane.config import sections
 from postlane.config.example import NAMED_SECTIONS, example_toml
+from postlane.config.notify_section import NotifyMailSection, NotifySection, WebhookSection
 from postlane.config.oauth_section import OAuthSection
 from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
@@ -17,6 +18,7 @@ from postlane.config.signing_section import SigningSection
 
 SECRET = "a fresh secret of the example"
 EXAMPLE = example_toml(SECRET)
+WEBHOOK_KEY = "whsec_" + "QUJD" * 8
 CHOSEN = {"signing"}  # a default would let no reply join its ticket
 SECTIONS: dict[str, type[Section]] = {
     "kafka": sections.KafkaSection,
@@ -29,6 +31,9 @@ SECTIONS: dict[str, type[Section]] = {
     "relays.main.oauth": OAuthSection,
     "inbound": sections.InboundSection,
     "mailboxes.support": sections.MailboxSection,
+    "notify": NotifySection,
+    "notify.webhook": WebhookSection,
+    "notify.mail": NotifyMailSection,
     "http": sections.HttpSection,
     "logs": sections.LogsSection,
 }
@@ -65,7 +70,8 @@ def test_it_has_every_section() -> None:
 @pytest.mark.parametrize("title", SECTIONS)
 def test_every_key_of_the_section_stands_under_a_comment(title: str) -> None:
     lines = blocks()[title].splitlines()
-    for key in SECTIONS[title].model_fields.keys() - {"oauth"}:  # a section of its own
+    within = {inner.rpartition(".")[2] for inner in SECTIONS if inner.startswith(f"{title}.")}
+    for key in SECTIONS[title].model_fields.keys() - within:
         (place,) = [n for n, line in enumerate(lines) if re.match(rf"(# )?{key} = ", line)]
         assert lines[place - 1].startswith("# "), f"{title}.{key} has no comment"
 
@@ -76,6 +82,8 @@ def uncommented(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(variable, "a secret of the environment")
     secret = directory / "secret"
     secret.write_text("a secret in a file")
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://alerts.example.com/secret/path")
+    text = text.replace('{ file = "/run/secrets/alert-webhook-key" }', f'"{WEBHOOK_KEY}"')
     text = re.sub(r"^# ([a-z_]+ = |\[)", r"\1", text, flags=re.MULTILINE)
     text = text.replace("since = { k2 = ", "since = { k1 = ")
     text = text.replace('password = { env = "RELAY_PASSWORD" }', 'password = { file = "/run/secrets/relay" }')
@@ -90,6 +98,13 @@ def test_the_commented_keys_are_valid_too(tmp_path: Path, monkeypatch: pytest.Mo
     assert relay.password is not None
     assert (relay.username, relay.password.get_secret_value()) == ("postlane", "a secret in a file")
     assert settings.kafka.extra == {"client.rack": "eu-1a"}
+    assert settings.notify.webhook is not None
+    assert (settings.notify.webhook.host, settings.notify.webhook.signing_key) == (
+        "alerts.example.com",
+        b"ABC" * 8,
+    )
+    assert settings.notify.mail is not None
+    assert settings.notify.mail.recipients == ("operators@example.com",)
 
 
 def test_so_are_those_that_stand_in_place_of_a_password(
