@@ -21,6 +21,7 @@ class Gauges:
         self._metrics = metrics
         self._ready_seconds: dict[int, float] = {}
         self.dead_letters = 0
+        self.standings: dict[str, Standing] = {}
 
     @property
     def oldest_ready_seconds(self) -> float:
@@ -83,6 +84,7 @@ class Gauges:
 
     def grant(self, relay: str, standing: Standing) -> None:
         """How the OAuth 2 grant of a relay stands."""
+        self.standings[relay] = standing
         self._metrics.gauge(names.RELAY_GRANT_OK, relay=relay).set(not standing.broken)
         if standing.ends_at is not None:
             self._metrics.gauge(names.RELAY_GRANT_ENDS_AT, relay=relay).set(standing.ends_at)

@@ -1,0 +1,79 @@
+"""What the sender sees becomes alerts: a line in the log, a metric, and word to people."""
+
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from postlane.adapters.metrics import Metrics
+from postlane.adapters.notifier import Notifier
+from postlane.config.notify_section import NotifySection
+from postlane.core.alerts.conditions import DeadLetterCount, RelaySeen, Seen, conditions
+from postlane.core.alerts.notice import Notice, NoticeEvent, notice
+from postlane.core.alerts.raising import Alerts, step
+from postlane.core.limits.permission import Hold
+from postlane.core.metrics import ALERT_RAISED
+from postlane.outbound.gauges import Gauges
+from postlane.ports import Clock
+
+log = structlog.get_logger(__name__)
+
+
+class Alarms:
+    """The alerts of one process. Every process tells of what it sees itself; `fingerprint` is what makes two of them one."""
+
+    def __init__(
+        self,
+        section: NotifySection,
+        notifier: Notifier,
+        metrics: Metrics,
+        instance: str,
+        *,
+        clock: Clock = time.time,
+    ) -> None:
+        self._thresholds = section.thresholds()
+        self._alerts = Alerts(section.pace())
+        self._dead_letters = DeadLetterCount()
+        self._notifier = notifier
+        self._metrics = metrics
+        self._instance = instance
+        self._clock = clock
+
+    def observe(self, seen: Seen) -> None:
+        """To be called every few seconds with how everything stands; returns at once."""
+        now = self._clock()
+        dead_within_hour = self._dead_letters.within_hour(seen.dead_letters, now)
+        for effect in step(self._alerts, conditions(seen, dead_within_hour, self._thresholds, now), now):
+            told = notice(effect, now, instance=self._instance)
+            self._note(told)
+            self._notifier.tell(told)
+
+    def _note(self, told: Notice) -> None:
+        said = log.bind(alert=told.alert, subject=told.subject, cause=told.cause, reason=told.reason)
+        if told.event is NoticeEvent.CLEARED:
+            self._metrics.forget(ALERT_RAISED, alert=told.alert, subject=told.subject)
+            said.info("alert_cleared", summary=told.summary)
+            return
+        self._metrics.gauge(ALERT_RAISED, alert=told.alert, subject=told.subject).set(1)
+        event = "alert_raised" if told.event is NoticeEvent.RAISED else "alert_stands"
+        said.warning(event, severity=told.severity, summary=told.summary, action=told.action)
+
+
+def look(gauges: Gauges, holds: Mapping[str, Hold | None]) -> Seen:
+    """How everything stands now; `holds` has every relay."""
+    relays = []
+    for relay, hold in holds.items():
+        standing = gauges.standings.get(relay)
+        relays.append(
+            RelaySeen(
+                relay=relay,
+                hold=hold,
+                login_trouble=standing.words if standing is not None and standing.broken else None,
+                grant_days_left=standing.days_left if standing is not None and standing.warns else None,
+            )
+        )
+    return Seen(
+        relays=tuple(relays),
+        oldest_ready_seconds=gauges.oldest_ready_seconds,
+        dead_letters=gauges.dead_letters,
+    )
