@@ -14,6 +14,7 @@ from postlane.core.sending.lane_mail import Attempt, RouteHolds, RouteOpens, Slo
 from postlane.core.sending.lanes import Lanes, LanesPolicy
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.scribe import Scribe
+from postlane.outbound.alarms import Alarms, look
 from postlane.outbound.committer import CommitterParts
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
@@ -56,6 +57,7 @@ class SenderParts:
     relays: RelayBoard
     policy: LanesPolicy
     gauges: Gauges
+    alarms: Alarms
     health: Health
     commit_interval_seconds: float
     drain_seconds: float
@@ -319,6 +321,8 @@ class Sender:
         for owner in self._owners.values():
             owner.report()
         self._report_owned()
+        holds = {name: desk.governor.hold(time.time()) for name, desk in self.parts.relays.desks.items()}
+        self.parts.alarms.observe(look(self.parts.gauges, holds))
         late = sorted(p for p, owner in self._owners.items() if owner.lanes.is_late(time.time()))
         self.parts.health.set("commits", not late, LATE.format(late) if late else "")
         if time.monotonic() - self._stumbled_at > KAFKA_QUIET_SECONDS:

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.kafka_log import KafkaLog
+from postlane.adapters.notifier import Notifier, channels_of
 from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.start_gate import await_codec, await_topics
@@ -18,14 +20,14 @@ from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy, parse_schedule
 from postlane.core.smtp.smtp_reply import Classifier
 from postlane.core.smtp.smtp_rules import BadRules
+from postlane.outbound.alarms import Alarms
 from postlane.outbound.control import ControlReader
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
-from postlane.outbound.relay_board import RelayBoard
-from postlane.outbound.relay_wiring import wire_relays
+from postlane.outbound.relay_wiring import Relays, wire_relays
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
@@ -47,8 +49,11 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         gauges = Gauges(runtime.metrics)
+        notifier = Notifier(channels_of(settings.notify), runtime.metrics)
+        alarms = Alarms(settings.notify, notifier, runtime.metrics, runtime.instance)
         relays = wire_relays(settings, gauges, classifier)
-        parts = _wire(settings, runtime, (event_log, codec), relays.board, gauges)
+        tools = _Tools(event_log=event_log, codec=codec, relays=relays, gauges=gauges, alarms=alarms)
+        parts = _wire(settings, runtime, tools)
         sender = Sender(parts)
         membership = Membership(sender, loop, settings.outbound.drain_seconds)
         # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
@@ -58,7 +63,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             await sender.run(runtime.stop)
         finally:
             await asyncio.to_thread(member.close)
-            await relays.close()
+            await asyncio.gather(relays.close(), notifier.close())
 
 
 def the_classifier(settings: Settings) -> Classifier:
@@ -89,10 +94,19 @@ def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPo
     )
 
 
-def _wire(
-    settings: Settings, runtime: Runtime, kafka: tuple[KafkaLog, Codec], relays: RelayBoard, gauges: Gauges
-) -> SenderParts:
-    event_log, codec = kafka
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tools:
+    """What was made before the sender, and is closed after it."""
+
+    event_log: KafkaLog
+    codec: Codec
+    relays: Relays
+    gauges: Gauges
+    alarms: Alarms
+
+
+def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
+    event_log, codec = tools.event_log, tools.codec
     main, retry, status, dlq, control = (settings.kafka.topic(name) for name in TOPICS)
     topics = OutboundTopics(main=main, retry=retry, status=status, dlq=dlq)
     group = settings.kafka.group("outbound")
@@ -115,9 +129,10 @@ def _wire(
         writer=lambda partition: event_log.writer(f"{group}-{partition}"),
         records=lambda partition: RecordWriter(codec, topics, partition, SOURCE),
         blobs=blobs,
-        relays=relays,
+        relays=tools.relays.board,
         policy=lanes_policy(settings.outbound, settings.mail_routes()),
-        gauges=gauges,
+        gauges=tools.gauges,
+        alarms=tools.alarms,
         health=runtime.health,
         commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,
         drain_seconds=settings.outbound.drain_seconds,

@@ -16,7 +16,9 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.http_health import Health
 from postlane.adapters.metrics import Metrics
+from postlane.adapters.notifier import Notifier
 from postlane.adapters.smtp_rules_file import load_classifier
+from postlane.config.notify_section import NotifySection
 from postlane.core.events.command import Command, Wish, command_key
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState, MailStatus
@@ -32,6 +34,7 @@ from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy
 from postlane.core.ticket_marks import SigningKeys
 from postlane.core.writing.mime_build import BuildPolicy
+from postlane.outbound.alarms import Alarms
 from postlane.outbound.control import ControlReader
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
@@ -223,6 +226,7 @@ async def running(
             ),
             policy=policy,
             gauges=Gauges(metrics),
+            alarms=Alarms(NotifySection(held_seconds=0.1), Notifier([], metrics), metrics, "test"),
             health=health,
             commit_interval_seconds=0.01,
             drain_seconds=2.0,

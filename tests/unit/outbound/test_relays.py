@@ -59,6 +59,8 @@ async def test_a_held_route_is_told_and_the_other_goes_on(tmp_path: Path) -> Non
         ]
         assert all(status.next_attempt_at is not None for status in held)
         assert site.health.components()["relay:second"].reason.startswith("held until")
+        raised = b'postlane_alert_raised{alert="RelayHeld",subject="second"} 1.0'
+        await until(lambda: raised in site.metrics.exposition())
 
 
 async def test_a_used_up_budget_is_a_wait_that_costs_no_attempt(tmp_path: Path) -> None:
