@@ -10,6 +10,9 @@ from postlane.core.smtp.attempt import (
     CAUSE_CONNECTION,
     CAUSE_CONNECTION_LOST,
     CAUSE_OUTCOME_UNKNOWN,
+    CAUSE_REDIRECTED,
+    CAUSE_SAFETY,
+    CAUSE_SUPPRESSED,
     CAUSE_TLS,
     CAUSE_TOO_MANY_RECIPIENTS,
 )
@@ -37,6 +40,8 @@ _OF_LANES = frozenset(
         "ticket_held",
     }
 )
+# Recipients who must not be mailed, or are not while a system is tried out.
+_OF_SCREENING = frozenset({CAUSE_REDIRECTED, CAUSE_SAFETY, CAUSE_SUPPRESSED})
 _OF_CONNECTIONS = frozenset(
     {
         CAUSE_AUTH,
@@ -56,7 +61,14 @@ _OF_UNKNOWN_REPLIES = frozenset(
     f"{about}_{end}" for about in ("policy", *Scope) for end in ("deferred", "refused")
 )
 OWN_CAUSES = (
-    _OF_REQUESTS | _OF_SENDERS | _OF_LANES | _OF_CONNECTIONS | _OF_LIMITS | _OF_DOMAINS | _OF_UNKNOWN_REPLIES
+    _OF_REQUESTS
+    | _OF_SENDERS
+    | _OF_LANES
+    | _OF_SCREENING
+    | _OF_CONNECTIONS
+    | _OF_LIMITS
+    | _OF_DOMAINS
+    | _OF_UNKNOWN_REPLIES
 )
 
 

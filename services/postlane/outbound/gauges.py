@@ -64,6 +64,8 @@ class Gauges:
         """An SMTP attempt came back."""
         judgement, relay = delivery.ended.judgement, delivery.ended.relay
         if isinstance(judgement, Attempted):
+            if not judgement.asked:
+                return  # nobody may be mailed, so no relay was asked
             troubles = judgement.failed or judgement.waiting
             cause = troubles[0].cause if troubles else "accepted"
             if judgement.unknown:

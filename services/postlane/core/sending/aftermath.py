@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from postlane.core.events.status import MailState, RecipientOutcome, RecipientState, SmtpReply
 from postlane.core.sending.lane_mail import LaneMail
 from postlane.core.sending.retry import GiveUp, RetryPolicy, Wait
-from postlane.core.smtp.attempt import Attempted, RecipientTrouble, describe
+from postlane.core.smtp.attempt import CAUSE_REDIRECTED, Attempted, RecipientTrouble, describe
+
+CAUSE_ACCEPTED = "accepted"
+NAMED_MAX = 5  # recipients in a sentence for people; the status lists all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +55,12 @@ def weigh(
     """Decide what follows an attempt in which the relay judged the mail or the connection broke over it.
 
     `held_since`: its route is held, but for mail that goes out bit by bit; what has passed since then is no age.
+    Where everybody is suppressed no relay was asked, and no attempt counts.
     """
     # More recipients than a mail may have: those who were not tried are next, at once where this attempt got somewhere.
     untried = any(trouble.wait_seconds == 0 for trouble in attempted.waiting)
-    attempt = mail.attempt + (0 if untried and attempted.delivered else 1)
+    counts = attempted.asked and not (untried and attempted.delivered)
+    attempt = mail.attempt + (1 if counts else 0)
     if not attempted.waiting:
         return _ended(attempted, attempt)
     at_once = untried and bool(attempted.delivered or attempted.failed)
@@ -76,7 +81,7 @@ def weigh(
         return Aftermath(
             state=MailState.EXPIRED,
             cause="expired",
-            reason=reason,
+            reason=_completed(reason, attempted),
             attempt=attempt,
             reply=reply_of(first),
             recipients=_outcomes(attempted, RecipientState.FAILED),
@@ -86,14 +91,14 @@ def weigh(
     return Aftermath(
         state=MailState.DEFERRED,
         cause=first.cause,
-        reason=told(first),
+        reason=_completed(told(first), attempted),
         attempt=attempt,
         reply=reply_of(first),
         recipients=_outcomes(attempted, RecipientState.WAITING),
         again_at=decision.due,
         remaining=waiting,
         dead=_death(attempted),
-        partial=bool(attempted.delivered or attempted.failed),
+        partial=bool(attempted.delivered or attempted.failed or attempted.suppressed),
         unknown=attempted.unknown,
     )
 
@@ -107,27 +112,42 @@ def _death(attempted: Attempted) -> Death | None:
 
 
 def _ended(attempted: Attempted, attempt: int) -> Aftermath:
-    if attempted.failed:
-        first = attempted.failed[0]
-        state, cause, reason, reply = MailState.FAILED, first.cause, told(first), reply_of(first)
-    else:
-        text = "" if attempted.accepted is None else attempted.accepted.text
-        state, cause, reason, reply = (
-            MailState.SENT,
-            "accepted",
-            f"the relay accepted it: {text}",
-            attempted.accepted,
-        )
-    recipients = _outcomes(attempted, RecipientState.WAITING)
+    state, cause, reason, reply = _end_words(attempted)
     return Aftermath(
         state=state,
         cause=cause,
-        reason=reason,
+        reason=_completed(reason, attempted),
         attempt=attempt,
         reply=reply,
-        recipients=recipients,
+        recipients=_outcomes(attempted, RecipientState.WAITING),
         dead=_death(attempted),
     )
+
+
+def _end_words(attempted: Attempted) -> tuple[MailState, str, str, SmtpReply | None]:
+    """One who failed makes the mail FAILED; one who was served makes it SENT, whoever else was suppressed."""
+    if attempted.failed:
+        first = attempted.failed[0]
+        return MailState.FAILED, first.cause, told(first), reply_of(first)
+    if attempted.suppressed and not attempted.delivered:
+        return MailState.SUPPRESSED, attempted.suppressed[0].cause, "", None
+    text = "" if attempted.accepted is None else attempted.accepted.text
+    cause = CAUSE_ACCEPTED if attempted.redirect is None else CAUSE_REDIRECTED
+    return MailState.SENT, cause, f"the relay accepted it: {text}", attempted.accepted
+
+
+def _completed(reason: str, attempted: Attempted) -> str:
+    """The reason, and who did not get the mail although no relay refused it: nobody is left out in silence."""
+    parts = [reason] if reason else []
+    if attempted.suppressed:
+        first, others = attempted.suppressed[0], len(attempted.suppressed) - 1
+        more = f" (and {others} more)" if others else ""
+        parts.append(f"not sent to {first.address}{more}: {first.reason}")
+    if attempted.redirect is not None:
+        names = ", ".join(attempted.redirect.recipients[:NAMED_MAX])
+        more = ", ..." if len(attempted.redirect.recipients) > NAMED_MAX else ""
+        parts.append(f"sent to {attempted.redirect.to} in the place of {names}{more}, as [safety] wants it")
+    return "; ".join(parts)
 
 
 def _outcomes(attempted: Attempted, waiting_as: RecipientState) -> tuple[RecipientOutcome, ...]:
@@ -140,7 +160,10 @@ def _outcomes(attempted: Attempted, waiting_as: RecipientState) -> tuple[Recipie
         for troubles, state in ((attempted.waiting, waiting_as), (attempted.failed, RecipientState.FAILED))
         for trouble in troubles
     )
-    return delivered + troubled
+    suppressed = tuple(
+        RecipientOutcome(address=one.address, state=RecipientState.SUPPRESSED) for one in attempted.suppressed
+    )
+    return delivered + troubled + suppressed
 
 
 def expires_at(mail: LaneMail) -> float | None:

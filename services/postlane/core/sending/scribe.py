@@ -43,7 +43,7 @@ class Scribe:
             reason=after.reason,
             attempt=after.attempt,
             next_attempt_at=None if after.again_at is None else moment(after.again_at),
-            relay=event.relay,
+            relay=None if after.state is MailState.SUPPRESSED else event.relay,
             reply=after.reply,
             message_id=event.message_id,
             provider_message_id=None if accepted is None else provider_id(accepted),

@@ -30,6 +30,9 @@ CAUSE_TLS = "tls"
 CAUSE_CONNECTION_LOST = "connection_lost"
 CAUSE_OUTCOME_UNKNOWN = "outcome_unknown"
 CAUSE_TOO_MANY_RECIPIENTS = "too_many_recipients"
+CAUSE_SUPPRESSED = "suppressed"
+CAUSE_SAFETY = "safety"
+CAUSE_REDIRECTED = "redirected"
 
 BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH})
 
@@ -47,12 +50,29 @@ class RecipientTrouble:
     wait_seconds: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class SuppressedRecipient:
+    """A recipient who must not be mailed and so was not tried. `reason` is a phrase that can follow the address."""
+
+    address: str
+    cause: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """What these recipients would have got went to another address: a staging system mails no customers."""
+
+    to: str
+    recipients: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempted:
-    """An attempt that counts: every recipient stands in exactly one of the three.
+    """An attempt that counts: every recipient stands in exactly one of delivered, waiting, failed and suppressed.
 
     `accepted` is the reply to the final dot. `unknown`: the connection broke after the final dot, so those who wait may have
-    the mail already; they are sent the same bytes again.
+    the mail already; they are sent the same bytes again. Of those in `redirect` the others say what became of the mail in their place.
     """
 
     delivered: tuple[str, ...]
@@ -60,6 +80,13 @@ class Attempted:
     failed: tuple[RecipientTrouble, ...]
     accepted: SmtpReply | None
     unknown: bool
+    suppressed: tuple[SuppressedRecipient, ...] = ()
+    redirect: Redirect | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether anybody was tried, and so a relay was asked."""
+        return bool(self.delivered or self.waiting or self.failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
