@@ -18,6 +18,7 @@ from pydantic_settings import (
 from postlane.config.notify_section import NotifySection
 from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
+from postlane.config.safety_section import SafetySection
 from postlane.config.sections import (
     BlobsSection,
     HttpSection,
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     outbound: OutboundSection = OutboundSection()
     relays: dict[str, RelaySection] = Field(default_factory=dict)
     routes: dict[str, RouteSection] = Field(default_factory=dict)
+    safety: SafetySection = SafetySection()
     inbound: InboundSection = InboundSection()
     mailboxes: dict[str, MailboxSection] = Field(default_factory=dict)
     notify: NotifySection = NotifySection()

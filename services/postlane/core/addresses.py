@@ -5,6 +5,7 @@ into another domain, strasse.de. A local part may be non-ASCII; such mail needs 
 """
 
 import re
+import unicodedata
 from ipaddress import IPv4Address, IPv6Address
 
 import idna
@@ -17,6 +18,7 @@ DOMAIN_MAX = 253  # RFC 1035 section 2.3.4, without the root's empty label
 _ATOM = r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]|[^\x00-\xa0\s\ufeff\u200b])+"
 _DOT_ATOM = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])+"')
+_ESCAPED = re.compile(r"\\(.)")
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -39,6 +41,24 @@ def domain_of(address: str) -> str | None:
     """The domain of an address in lower-case ASCII; None where it is no address."""
     wire = wire_address(address)
     return None if wire is None else wire.rpartition("@")[2]
+
+
+def mailbox_key(address: str) -> str | None:
+    """One form for every spelling of a mailbox, for comparing alone; None where it is no address.
+
+    Local parts are compared without regard to case. RFC 5321 section 2.4 leaves case to the receiving host, but hosts that tell Kim from kim
+    are not found any more: to mail somebody who must not be mailed is the likelier mistake. Quotes that need not be there are
+    dropped (RFC 5321 section 4.1.2), composed and decomposed letters are one (RFC 6532 section 3.1). A +tag counts.
+    """
+    wire = wire_address(address)
+    if wire is None:
+        return None
+    local, _, domain = wire.rpartition("@")
+    if local.startswith('"'):
+        bare = _ESCAPED.sub(r"\1", local[1:-1])
+        local = bare if _DOT_ATOM.fullmatch(bare) else local
+    local = local.lower()
+    return f"{local if local.isascii() else unicodedata.normalize('NFC', local)}@{domain}"
 
 
 def _wire_domain(domain: str) -> str | None:

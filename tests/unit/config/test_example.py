@@ -12,6 +12,7 @@ from postlane.config.notify_section import NotifyMailSection, NotifySection, Web
 from postlane.config.oauth_section import OAuthSection
 from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
+from postlane.config.safety_section import SafetySection
 from postlane.config.section import Section
 from postlane.config.settings import Settings, load_settings
 from postlane.config.signing_section import SigningSection
@@ -29,6 +30,7 @@ SECTIONS: dict[str, type[Section]] = {
     "relays.main": RelaySection,
     "routes.bulk": RouteSection,
     "relays.main.oauth": OAuthSection,
+    "safety": SafetySection,
     "inbound": sections.InboundSection,
     "mailboxes.support": sections.MailboxSection,
     "notify": NotifySection,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlane.core.addresses import ADDRESS_MAX, wire_address
+from postlane.core.addresses import ADDRESS_MAX, mailbox_key, wire_address
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,28 @@ def test_any_text_is_read_without_a_fault(text: str) -> None:
         wire = wire_address(address)
         assert wire is None or (len(wire.encode()) <= ADDRESS_MAX and wire_address(wire) == wire)
         assert wire is None or not set(wire) & set("\r\n\0")
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("Kim@EXAMPLE.org", "kim@example.org"),
+        ('"Kim"@example.org', "kim@example.org"),
+        ('"k\\im"@example.org', "kim@example.org"),
+        ('"Kim O"@example.org', '"kim o"@example.org'),
+        ("kim+Tag@example.org", "kim+tag@example.org"),
+        ("kim@Straße.de", "kim@xn--strae-oqa.de"),
+        ("JÜRGEN@example.org", "jürgen@example.org"),
+        ("ju\u0308rgen@example.org", "jürgen@example.org"),
+        ("straße@example.org", "straße@example.org"),
+        ("no address", None),
+    ],
+)
+def test_one_form_for_every_spelling_of_a_mailbox(address: str, key: str | None) -> None:
+    assert mailbox_key(address) == key
+
+
+@given(st.one_of(st.emails(), st.text(max_size=12).map(lambda local: f"{local}@example.org")))
+def test_the_form_is_its_own_form(address: str) -> None:
+    key = mailbox_key(address)
+    assert key is None or mailbox_key(key) in {key, None}

@@ -41,11 +41,11 @@ class Route:
         """Whether every condition holds for this mail."""
         if self.tags and self.tags.isdisjoint(request.tags):
             return False
-        if self.sender_domains and not _lies_in(request.from_address.address, self.sender_domains):
+        if self.sender_domains and not lies_in(request.from_address.address, self.sender_domains):
             return False
         recipients = (*request.to, *request.cc, *request.bcc)
         return not self.recipient_domains or all(
-            _lies_in(recipient.address, self.recipient_domains) for recipient in recipients
+            lies_in(recipient.address, self.recipient_domains) for recipient in recipients
         )
 
 
@@ -56,7 +56,8 @@ def route_of(routes: tuple[Route, ...], request: MailRequested | None) -> str:
     return next((route.name for route in routes if route.fits(request)), routes[-1].name)
 
 
-def _lies_in(address: str, domains: frozenset[str]) -> bool:
+def lies_in(address: str, domains: frozenset[str]) -> bool:
+    """Whether an address is of one of these domains, or below one that stands there as `*.example.com`."""
     domain = domain_of(address)
     if domain is None:
         return False

@@ -1,0 +1,91 @@
+"""Who of a mail's recipients is tried at all: the suppression list first, then safety, then the list again for a stand-in.
+
+    screened = screen(recipients, safety, listed)
+    judgement = judge(transcript, screened.envelope, classify)      # only if screened.envelope names somebody
+    judgement = conclude(screened, judgement)                       # about the recipients again
+
+Nothing of it lasts before an attempt counts: while the relay is held the next try asks the list anew. Then it is in the status, and the
+journal holds only those who are still to be served.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from postlane.core.routing.safety import Safety
+from postlane.core.smtp.attempt import (
+    CAUSE_SAFETY,
+    CAUSE_SUPPRESSED,
+    Attempted,
+    Judgement,
+    Redirect,
+    RelayHeld,
+    SuppressedRecipient,
+)
+
+Listed = Callable[[str], str | None]
+"""Why an address is on the suppression list (a token); None: it is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screened:
+    """`served` names each recipient who is tried, and the address that the envelope names for him."""
+
+    served: tuple[tuple[str, str], ...] = ()
+    suppressed: tuple[SuppressedRecipient, ...] = ()
+
+    @property
+    def envelope(self) -> tuple[str, ...]:
+        """The recipients of the envelope, each once; empty: there is nothing to send."""
+        return tuple(dict.fromkeys(address for _, address in self.served))
+
+
+def screen(recipients: tuple[str, ...], safety: Safety, listed: Listed) -> Screened:
+    """Decide who is tried, and under which address."""
+    served: list[tuple[str, str]] = []
+    suppressed: list[SuppressedRecipient] = []
+    for recipient in recipients:
+        if (why := listed(recipient)) is not None:
+            suppressed.append(_listed(recipient, f"on the suppression list ({why})"))
+            continue
+        address = safety.destination(recipient)
+        if address is None:
+            reason = "[safety] only_to does not name this recipient"
+            suppressed.append(SuppressedRecipient(recipient, CAUSE_SAFETY, reason))
+        elif address != recipient and (why := listed(address)) is not None:
+            reason = f"[safety] redirect_to = {address} is on the suppression list ({why})"
+            suppressed.append(_listed(recipient, reason))
+        else:
+            served.append((recipient, address))
+    return Screened(served=tuple(served), suppressed=tuple(suppressed))
+
+
+def conclude(screened: Screened, judgement: Judgement | None) -> Judgement:
+    """What an attempt for `screened.envelope` came to (None: nobody was to be tried), said of the mail's recipients."""
+    if isinstance(judgement, RelayHeld):
+        return judgement
+    if judgement is None:
+        return Attempted(
+            delivered=(), waiting=(), failed=(), accepted=None, unknown=False, suppressed=screened.suppressed
+        )
+    delivered = set(judgement.delivered)
+    waiting = {trouble.address: trouble for trouble in judgement.waiting}
+    failed = {trouble.address: trouble for trouble in judgement.failed}
+    return replace(
+        judgement,
+        delivered=tuple(recipient for recipient, address in screened.served if address in delivered),
+        waiting=tuple(replace(waiting[at], address=r) for r, at in screened.served if at in waiting),
+        failed=tuple(replace(failed[at], address=r) for r, at in screened.served if at in failed),
+        suppressed=screened.suppressed,
+        redirect=_redirect(screened),
+    )
+
+
+def _redirect(screened: Screened) -> Redirect | None:
+    redirected = [(recipient, address) for recipient, address in screened.served if recipient != address]
+    if not redirected:
+        return None
+    return Redirect(redirected[0][1], tuple(recipient for recipient, _ in redirected))
+
+
+def _listed(recipient: str, reason: str) -> SuppressedRecipient:
+    return SuppressedRecipient(recipient, CAUSE_SUPPRESSED, reason)
