@@ -43,6 +43,6 @@ def _attributes(event: Event) -> tuple[str, datetime, str | None]:
             place = f"{event.mailbox}/{event.folder}"
             return f"{place}/{event.uid_validity}/{event.uid}/{event.settled_uid}", event.updated_at, place
         case Command():
-            return event.command_id, event.issued_at, event.ticket_id
+            return event.command_id, event.issued_at, event.ticket_id or event.relay or event.recipient
         case _:
             assert_never(event)

@@ -127,5 +127,16 @@ def _event_gist(event: Event | None) -> str:
             counts = f"{event.produced} produced, {event.quarantined} quarantined, {event.skipped} skipped"
             return f"{event.mailbox}/{event.folder} up to UID {event.uid}, settled up to {event.settled_uid}, {counts}"
         case Command():
-            mail = "" if event.offset is None else f" {event.partition}/{event.offset}"
-            return f"{event.wish.value}{mail} of ticket {event.ticket_id}, by {event.issued_by}: {shortened(event.reason)}"
+            return f"{event.wish.value} {_subject(event)}, by {event.issued_by}: {shortened(event.reason)}".rstrip(
+                ": "
+            )
+
+
+def _subject(command: Command) -> str:
+    end = "" if command.expires_at is None else f" until {moment_text(command.expires_at)}"
+    if command.relay is not None:
+        return f"{command.relay}{end}"
+    if command.recipient is not None:
+        return f"{command.recipient}{f' ({command.cause})' if command.cause else ''}{end}"
+    mail = "" if command.offset is None else f"{command.partition}/{command.offset} "
+    return f"{mail}of ticket {command.ticket_id}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.events.command import Command, Wish
+from postlane.core.events.command import Command, Wish, concerns_all
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import Origin
 from postlane.core.events.trail import BadTrail, Done, Put, decode
@@ -54,7 +54,10 @@ def read_orders(
         except Undecodable:
             return None
 
-    newest = dict(scan(log, bounds_of(log, places), command, step))
+    def wanted(key: bytes | None, _value: bytes | None) -> bool:
+        return not concerns_all(key)
+
+    newest = dict(scan(log, bounds_of(log, places), command, step, wanted))
     return Orders(
         holds={c.ticket_id: c for c in newest.values() if c.wish is Wish.HOLD_TICKET},
         decisions={

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.events.command import Command
+from postlane.core.events.command import Command, concerns_all
 from postlane.ports import EventLog, TopicPartition
 
 READ_SECONDS_MAX = 20.0
@@ -36,7 +36,7 @@ class ControlReader:
         if end <= start:
             return Wishes((), start)
         found: list[Command] = []
-        for batch in self.event_log.read(at, start, end, READ_SECONDS_MAX):
+        for batch in self.event_log.read(at, start, end, READ_SECONDS_MAX, wanted=_concerns_owner):
             for record in batch:
                 if record.value is None:
                     continue  # a key that was cleaned away: whatever it wanted was obeyed or is no longer wanted
@@ -45,3 +45,8 @@ class ControlReader:
                 except Undecodable as error:
                     log.error("command_unreadable", topic=at.topic, offset=record.offset, reason=str(error))
         return Wishes(tuple(found), end)
+
+
+def _concerns_owner(key: bytes | None, _value: bytes | None) -> bool:
+    """There may be a million suppressed recipients beside what the owner of a partition has to hear."""
+    return not concerns_all(key)

@@ -27,7 +27,7 @@ from postlane.adapters.avro_codec import (
 )
 from postlane.adapters.schema_files import SchemaFile, load_schema_files
 from postlane.adapters.schema_registry import RegistryUnavailable, SchemaUnknown
-from postlane.core.events.command import Command
+from postlane.core.events.command import Command, Wish
 from postlane.core.events.mail import Address
 from postlane.core.events.received import MailboxCursor, MailReceived
 from postlane.core.events.request import MailRequested
@@ -385,3 +385,31 @@ def test_no_thread_is_the_first_to_use_a_type() -> None:
     """
     done = subprocess.run((sys.executable, "-c", script), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_wishes_that_an_older_schema_does_not_know_are_other_wishes() -> None:
+    """What mail.control holds after a newer Postlane wrote there, seen by a reader with the first version of the schema."""
+    first, second = (file for file in load_schema_files() if file.record == "postlane.Command")
+    paused = Command(
+        command_id="c",
+        issued_at=datetime(2026, 1, 1, tzinfo=UTC),
+        issued_by="kim",
+        wish=Wish.PAUSE_RELAY,
+        relay="main",
+    )
+    registry = MemoryRegistry()
+    value = Codec(registry, [second]).encode(paused)
+    read = Codec(registry, [first]).decode(Command, value)
+    assert (read.wish, read.ticket_id, read.relay) == (Wish.OTHER, "", None)
+
+
+def test_commands_of_the_first_version_are_still_read() -> None:
+    first, _ = (file for file in load_schema_files() if file.record == "postlane.Command")
+    held = Command(
+        command_id="c",
+        issued_at=datetime(2026, 1, 1, tzinfo=UTC),
+        issued_by="kim",
+        wish=Wish.HOLD_TICKET,
+        ticket_id="T-1",
+    )
+    assert Codec().decode(Command, Codec(None, [first]).encode(held)) == held

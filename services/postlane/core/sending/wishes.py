@@ -20,6 +20,8 @@ def lanes_event(command: Command) -> TicketHeld | TicketFreed | MailDecided | No
             origin = Origin(command.topic_id, command.offset)
             skip = command.wish is Wish.SKIP_MAIL
             return MailDecided(origin, command.held, skip=skip, command_id=command.command_id)
+        case Wish.PAUSE_RELAY | Wish.RESUME_RELAY | Wish.SUPPRESS_RECIPIENT | Wish.ALLOW_RECIPIENT:
+            return None  # every sender obeys these, whatever it owns (core.control.standing)
         case Wish.OTHER:
             return None
         case _:

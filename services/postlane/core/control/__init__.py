@@ -1,0 +1,1 @@
+"""What holds for every sender: relays that are paused, recipients who must not be mailed."""
