@@ -207,6 +207,12 @@ class OutboundSection(Section):
         le=1,
         description="when more die, something is wrong: the relay is held and probed with single mails",
     )
+    suppress_unknown_seconds: float = Field(
+        30 * 86400.0,
+        ge=0,
+        description="a recipient of whom a relay says with a code such as 5.1.1 that he does not exist is not mailed again for so "
+        "long (`postlane suppression`); 0 = never suppressed by itself",
+    )
     drain_seconds: float = Field(
         8.0, gt=0, le=60, description="how long a stopping service waits for what is in flight"
     )
