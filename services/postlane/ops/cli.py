@@ -19,6 +19,13 @@ from postlane.core.smtp.smtp_rules import BadRules
 from postlane.core.topics import BadTopics
 from postlane.ops import config_commands, dlq_commands, ticket_commands, topics_commands
 from postlane.ops.classify_command import classify
+from postlane.ops import (
+    config_commands,
+    dlq_commands,
+    suppression_commands,
+    ticket_commands,
+    topics_commands,
+)
 from postlane.ops.doctor_command import doctor
 from postlane.ops.exits import EXIT_CODES_HELP, CommandFailed, Exit
 from postlane.ops.output import print_line, say
@@ -111,6 +118,7 @@ app.command()(status)
 app.command()(classify)
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(ticket_commands.app, name="ticket")
+app.add_typer(suppression_commands.app, name="suppression")
 app.command()(doctor)
 app.add_typer(topics_commands.app, name="topics")
 app.add_typer(config_commands.app, name="config")

@@ -17,7 +17,7 @@ def _past(text: str) -> datetime:
     return _read(read_past, text)
 
 
-def _future(text: str) -> datetime:
+def future(text: str) -> datetime:
     return _read(read_future, text)
 
 
@@ -38,5 +38,5 @@ Until = Annotated[
 ]
 Later = Annotated[
     datetime | None,
-    typer.Option(parser=_future, metavar="WHEN", help="A span from now (2h) or a time (ISO 8601)."),
+    typer.Option(parser=future, metavar="WHEN", help="A span from now (2h) or a time (ISO 8601)."),
 ]

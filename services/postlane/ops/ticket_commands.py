@@ -1,7 +1,5 @@
 """`postlane ticket`: hold a ticket's mail, let it go on, and decide about mail that died and was kept."""
 
-import getpass
-import socket
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
@@ -14,6 +12,7 @@ from postlane.core.events.command import Command, Wish, command_key
 from postlane.core.partitioner import partition_of
 from postlane.ops import options
 from postlane.ops.exits import CommandFailed, Exit
+from postlane.ops.operator_name import operator_name
 from postlane.ops.output import (
     has_controls,
     print_json,
@@ -179,7 +178,7 @@ def _command(wish: Wish, ticket: str, reason: str, target: Target | None = None)
     return Command(
         command_id=str(uuid4()),
         issued_at=datetime.now(UTC),
-        issued_by=f"{getpass.getuser()}@{socket.gethostname()}",
+        issued_by=operator_name(),
         wish=wish,
         ticket_id=ticket,
         reason=reason,

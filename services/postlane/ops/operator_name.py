@@ -1,0 +1,9 @@
+"""Who gives a command."""
+
+import getpass
+import socket
+
+
+def operator_name() -> str:
+    """As far as this machine knows: login name and host."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
