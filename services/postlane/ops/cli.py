@@ -17,8 +17,6 @@ from postlane.config.sections import LogsSection
 from postlane.config.settings import ConfigError
 from postlane.core.smtp.smtp_rules import BadRules
 from postlane.core.topics import BadTopics
-from postlane.ops import config_commands, dlq_commands, ticket_commands, topics_commands
-from postlane.ops.classify_command import classify
 from postlane.ops import (
     config_commands,
     dlq_commands,
@@ -26,6 +24,7 @@ from postlane.ops import (
     ticket_commands,
     topics_commands,
 )
+from postlane.ops.classify_command import classify
 from postlane.ops.doctor_command import doctor
 from postlane.ops.exits import EXIT_CODES_HELP, CommandFailed, Exit
 from postlane.ops.output import print_line, say

@@ -62,6 +62,7 @@ class CommitterParts:
     records: RecordWriter
     blobs: BlobStore
     gauges: Gauges
+    committed: Callable[[WriteBatch], None]
     pump: Callable[[], None]
     interval_seconds: float
 
@@ -152,6 +153,7 @@ class Committer:
                 continue
             self._parts.gauges.committed(batch, time.monotonic() - started)
             self._keeper.handle(Committed())
+            self._parts.committed(batch)
             self._parts.pump()
             return
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from postlane.core.control.standing import Pause
 from postlane.core.limits.permission import Busy, Hold, Permission, Soon, Start, TooLarge, Wait
 from postlane.core.routing.routes import Route
 from postlane.core.routing.turns import Readiness, RelayTurns
@@ -26,6 +27,16 @@ class RelayBoard:
         self._turns = RelayTurns()
         self._wanted: dict[str, int] = {}
         self.started = 0
+
+    def pause_changed(self, relay: str, pause: Pause | None) -> None:
+        """A person has stopped this relay, or lets it go on; one that is not configured here concerns others."""
+        desk = self.desks.get(relay)
+        if desk is None:
+            return
+        if pause is None:
+            desk.governor.resume()
+        else:
+            desk.governor.pause(f"paused by {pause.by}: {pause.reason}", pause.until, pause.since)
 
     @property
     def in_flight(self) -> int:

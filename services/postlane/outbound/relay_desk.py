@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -20,9 +21,9 @@ from postlane.core.limits.permission import (
     Unheard,
     Unsent,
 )
-from postlane.core.routing.mail_domains import TakesNoMail
 from postlane.core.sending.dead_limit import DeadLimit
 from postlane.core.sending.lane_mail import Attempt, AttemptEnded
+from postlane.core.sending.screening import Screened, conclude
 from postlane.core.smtp.attempt import (
     BEFORE_MAIL,
     CAUSE_TOO_MANY_RECIPIENTS,
@@ -36,13 +37,15 @@ from postlane.core.smtp.attempt import (
     with_unreachable,
 )
 from postlane.core.smtp.transcript import Envelope, Lost, Phase
-from postlane.core.writing.mime_build import BuildPolicy, build_mail, recipients_of
+from postlane.core.writing.mime_build import BuildPolicy, BuiltMail, build_mail, recipients_of
 from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailDomains, MailSink
 
 CAUSE_ATTACHMENT_MISSING = "attachment_missing"
 CAUSE_NOT_BUILT = "not_built"
 CAUSE_SENDER_FAULT = "sender_fault"
 CAUSE_TOO_MANY_DEAD = "too_many_dead"
+
+Screen = Callable[[tuple[str, ...]], Screened]
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +64,7 @@ class DeskParts:
     """What a desk works with: `classify` judges replies, `build` says what a message's bytes depend on beside its request.
 
     `recipients_max`: more recipients than that go with the next attempt, None = as many as there are.
-    `domains` says which recipients' domains take mail, None = nobody is asked.
+    `screen` says who is tried at all, `domains` which recipients' domains take mail, None = nobody is asked.
     """
 
     governor: Governor
@@ -70,6 +73,7 @@ class DeskParts:
     blobs: BlobStore
     classify: Classify
     build: BuildPolicy
+    screen: Screen
     recipients_max: int | None = None
     domains: MailDomains | None = None
 
@@ -189,23 +193,26 @@ class RelayDesk:
             return None, _all_wait(
                 asked, CAUSE_NOT_BUILT, "the message could not be built; see the sender's log"
             )
-        envelope = Envelope(mail.envelope_from, tuple(a for a in mail.recipients if a in set(asked)))
-        if not envelope.recipients:
+        recipients = tuple(a for a in mail.recipients if a in set(asked))
+        if not recipients:
             reason = f"the request does not name {', '.join(asked)}"
             return mail.message_id, _all_wait(asked, CAUSE_NOT_BUILT, reason)
-        judgement, unreachable = None, await self._unreachable(envelope)
-        reachable = tuple(a for a in envelope.recipients if a not in unreachable)
-        if reachable:
-            errand.ending = Unheard()
-            transcript = await self._parts.sink.send(Envelope(mail.envelope_from, reachable), mail.content)
-            judgement = judge(transcript, reachable, self._parts.classify)
-            errand.ending = self._ending(judgement)
-        return mail.message_id, with_unreachable(judgement, unreachable)
+        screened = self._parts.screen(recipients)
+        judgement = await self._send(mail, screened.envelope, errand) if screened.envelope else None
+        return mail.message_id, conclude(screened, judgement)
 
-    async def _unreachable(self, envelope: Envelope) -> dict[str, TakesNoMail]:
-        """The recipients whose domains take no mail, where that is asked for."""
+    async def _send(self, mail: BuiltMail, recipients: tuple[str, ...], errand: Errand) -> Judgement:
+        """Ask DNS about the recipients' domains where that is wanted, and the relay about those who are left."""
         domains = self._parts.domains
-        return {} if domains is None else await domains.check(envelope.recipients)
+        unreachable = {} if domains is None else await domains.check(recipients)
+        reachable = tuple(address for address in recipients if address not in unreachable)
+        if not reachable:
+            return with_unreachable(None, unreachable)
+        errand.ending = Unheard()
+        transcript = await self._parts.sink.send(Envelope(mail.envelope_from, reachable), mail.content)
+        judgement = judge(transcript, reachable, self._parts.classify)
+        errand.ending = self._ending(judgement)
+        return with_unreachable(judgement, unreachable)
 
     def _ending(self, judgement: Judgement) -> Ending:
         """What the attempt says about the relay."""

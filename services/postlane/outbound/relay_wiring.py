@@ -12,12 +12,13 @@ from postlane.config.settings import Settings
 from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
+from postlane.core.sending.screening import Listed, screen
 from postlane.core.smtp.attempt import Classify
 from postlane.core.smtp.smtp_reply import Classifier
 from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.relay_board import RelayBoard
-from postlane.outbound.relay_desk import DeskParts, RelayDesk
+from postlane.outbound.relay_desk import DeskParts, RelayDesk, Screen
 from postlane.ports import MailDomains
 
 
@@ -42,16 +43,18 @@ class _Tools:
 
     classify: Classify
     domains: MailDomains | None
+    screen: Screen
 
 
-def wire_relays(settings: Settings, gauges: Gauges, classifier: Classifier) -> Relays:
-    """Raises ConfigError for files that cannot be used."""
+def wire_relays(settings: Settings, gauges: Gauges, classifier: Classifier, listed: Listed) -> Relays:
+    """`listed` knows the suppression list. Raises ConfigError for files that cannot be used."""
     sinks = {
         name: SmtpSink(name, relay, note_grant=partial(gauges.grant, name))
         for name, relay in settings.relays.items()
     }
     domains = _domains(settings.outbound)
-    tools = _Tools(classifier.classify, domains)
+    safety = settings.safety.as_safety()
+    tools = _Tools(classifier.classify, domains, lambda recipients: screen(recipients, safety, listed))
     desks = {name: _desk(settings, name, sink, tools) for name, sink in sinks.items()}
     return Relays(RelayBoard(desks, settings.mail_routes()), tuple(sinks.values()), domains)
 
@@ -74,6 +77,7 @@ def _desk(settings: Settings, name: str, sink: SmtpSink, tools: _Tools) -> Relay
             blobs=BlobDirectory(settings.blobs.directory),
             classify=tools.classify,
             build=BuildPolicy(keys=settings.signing.signing_keys(), plus_address=outbound.plus_address),
+            screen=tools.screen,
             recipients_max=relay.recipients_per_mail,
             domains=tools.domains,
         )

@@ -16,6 +16,7 @@ from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.scribe import Scribe
 from postlane.outbound.alarms import Alarms, look
 from postlane.outbound.committer import CommitterParts
+from postlane.outbound.control_watch import ControlWatch
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
@@ -24,6 +25,7 @@ from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import Errand, RelayDesk
 from postlane.outbound.succession import Succession, SuccessionParts, Taken
+from postlane.outbound.suppressor import Suppressor
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topic_watch import watch_topic
 from postlane.outbound.topics import OutboundTopics
@@ -58,6 +60,8 @@ class SenderParts:
     policy: LanesPolicy
     gauges: Gauges
     alarms: Alarms
+    control: ControlWatch
+    suppressor: Suppressor
     health: Health
     commit_interval_seconds: float
     drain_seconds: float
@@ -169,6 +173,7 @@ class Sender:
             records=self.parts.records(partition),
             blobs=self.parts.blobs,
             gauges=self.parts.gauges,
+            committed=self.parts.suppressor.committed,
             pump=self.pump,
             interval_seconds=self.parts.commit_interval_seconds,
         )
@@ -210,7 +215,7 @@ class Sender:
     def pump(self) -> None:
         """Hand the relays' free slots round, route by route, starting with another partition each time."""
         owners = [owner for owner in self._owners.values() if owner.starts]
-        if not owners:
+        if not owners or not self.parts.control.ready:
             return
         self._turn += 1
         first = self._turn % len(owners)
@@ -258,6 +263,7 @@ class Sender:
     async def _attempt(self, owner: PartitionOwner, errand: Errand) -> None:
         delivery = await errand.desk.deliver(errand)
         self.parts.gauges.attempt(delivery)
+        self.parts.suppressor.note(owner.partition, delivery.ended)
         self._tell_holds()
         owner.handle(delivery.ended)
         owner.attempt_over(errand.attempt.origin)
@@ -295,12 +301,17 @@ class Sender:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until told to stop. Raises MembershipLost, TopicChanged."""
-        watch = asyncio.create_task(watch_topic(self.parts.take_over.event_log, self.parts.topics.main))
+        tasks = [
+            asyncio.create_task(watch_topic(self.parts.take_over.event_log, self.parts.topics.main)),
+            asyncio.create_task(self.parts.control.run()),
+            asyncio.create_task(self.parts.suppressor.run()),
+        ]
         reported = time.monotonic()
         try:
             while not stop.is_set():
-                if watch.done():
-                    watch.result()
+                for task in tasks:
+                    if task.done():
+                        task.result()
                 if self._fatal is not None:
                     raise MembershipLost(self._fatal)
                 for owner in list(self._owners.values()):
@@ -312,7 +323,8 @@ class Sender:
                     self._report()
                 await _wait(stop, TICK_SECONDS)
         finally:
-            watch.cancel()
+            for task in tasks:
+                task.cancel()
             self._stopping = True
             for owner in self._owners.values():
                 owner.stop_starting()

@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import time
 from dataclasses import dataclass
+from functools import partial
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.kafka_log import KafkaLog
+from postlane.adapters.kafka_produce import produce_all
 from postlane.adapters.notifier import Notifier, channels_of
 from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.sections import OutboundSection
 from postlane.config.settings import Settings
+from postlane.core.events.command import Command
 from postlane.core.events.status import MailStatus
 from postlane.core.routing.routes import Route
 from postlane.core.sending.lanes import LanesPolicy
@@ -22,6 +26,7 @@ from postlane.core.smtp.smtp_reply import Classifier
 from postlane.core.smtp.smtp_rules import BadRules
 from postlane.outbound.alarms import Alarms
 from postlane.outbound.control import ControlReader
+from postlane.outbound.control_watch import ControlWatch, ControlWatchParts
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
@@ -29,11 +34,13 @@ from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_wiring import Relays, wire_relays
 from postlane.outbound.sender import Sender, SenderParts
+from postlane.outbound.suppressor import Suppressor, SuppressorParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
 
 SOURCE = "/postlane/outbound"
-TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.outbound.dlq", "mail.control")
+CONTROL = "mail.control"
+TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.outbound.dlq", CONTROL)
 
 
 async def run(settings: Settings, runtime: Runtime) -> None:
@@ -44,15 +51,27 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     loop = asyncio.get_running_loop()
     if not await await_topics(settings, TOPICS, runtime):
         return
-    codec = await await_codec(settings, (MailStatus,), runtime)
+    codec = await await_codec(settings, (MailStatus, Command), runtime)
     if codec is None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         gauges = Gauges(runtime.metrics)
         notifier = Notifier(channels_of(settings.notify), runtime.metrics)
         alarms = Alarms(settings.notify, notifier, runtime.metrics, runtime.instance)
-        relays = wire_relays(settings, gauges, classifier)
-        tools = _Tools(event_log=event_log, codec=codec, relays=relays, gauges=gauges, alarms=alarms)
+        relays = wire_relays(
+            settings, gauges, classifier, lambda address: control.suppressed(address, time.time())
+        )
+        control = ControlWatch(
+            ControlWatchParts(
+                event_log=event_log,
+                codec=codec,
+                topic=settings.kafka.topic(CONTROL),
+                relay_changed=relays.board.pause_changed,
+            )
+        )
+        tools = _Tools(
+            event_log=event_log, codec=codec, relays=relays, gauges=gauges, alarms=alarms, control=control
+        )
         parts = _wire(settings, runtime, tools)
         sender = Sender(parts)
         membership = Membership(sender, loop, settings.outbound.drain_seconds)
@@ -103,6 +122,7 @@ class _Tools:
     relays: Relays
     gauges: Gauges
     alarms: Alarms
+    control: ControlWatch
 
 
 def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
@@ -133,8 +153,25 @@ def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
         policy=lanes_policy(settings.outbound, settings.mail_routes()),
         gauges=tools.gauges,
         alarms=tools.alarms,
+        control=tools.control,
+        suppressor=_suppressor(settings, runtime, tools),
         health=runtime.health,
         commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,
         drain_seconds=settings.outbound.drain_seconds,
         rest=RestPolicy(),
+    )
+
+
+def _suppressor(settings: Settings, runtime: Runtime, tools: _Tools) -> Suppressor:
+    return Suppressor(
+        SuppressorParts(
+            event_log=tools.event_log,
+            codec=tools.codec,
+            topic=settings.kafka.topic(CONTROL),
+            source=SOURCE,
+            instance=runtime.instance,
+            seconds=settings.outbound.suppress_unknown_seconds,
+            write=partial(produce_all, settings.kafka),
+            listed=tools.control.suppressed,
+        )
     )

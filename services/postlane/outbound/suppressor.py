@@ -1,6 +1,6 @@
 """Puts recipients whom relays do not know on the suppression list, once the failure that says so is durable.
 
-Not part of any transaction (docs/decisions/0015-suppression-list.md): what is lost with a process is said again by the next refusal.
+Not part of any transaction (docs/decisions/0016-suppression-list.md): what is lost with a process is said again by the next refusal.
 """
 
 import asyncio

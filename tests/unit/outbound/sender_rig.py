@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,14 +29,17 @@ from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.limits.local_limits import local_limits
 from postlane.core.metrics import OUTBOUND_METRICS
 from postlane.core.routing.routes import Route
+from postlane.core.routing.safety import Safety
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.lanes import LanesPolicy
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy
+from postlane.core.sending.screening import Listed, screen
 from postlane.core.ticket_marks import SigningKeys
 from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.alarms import Alarms
 from postlane.outbound.control import ControlReader
+from postlane.outbound.control_watch import ControlWatch, ControlWatchParts
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
@@ -44,6 +48,7 @@ from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import DeskParts, RelayDesk
 from postlane.outbound.sender import Sender, SenderParts
+from postlane.outbound.suppressor import Suppressor, SuppressorParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
 from postlane.ports import MailDomains, NewRecord, TopicPartition
@@ -88,14 +93,9 @@ class Site:
         self._write(*(NewRecord(to=at, key=r.ticket_id.encode(), value=CODEC.encode(r)) for r in requests))
 
     def _write(self, *records: NewRecord) -> None:
-        before, self.log.before = self.log.before, lambda _operation: None
-        writer = self.log.writer("producer")
-        writer.take_over()
-        writer.stage(records)
-        writer.commit()
-        self.log.before = before
+        write(self.log, records)
 
-    def command(self, wish: Wish, ticket: str, **mail: Any) -> None:
+    def command(self, wish: Wish, ticket: str = "", **mail: Any) -> None:
         """An operator gives a command."""
         command = Command(
             command_id=f"c-{time.time_ns()}",
@@ -147,9 +147,22 @@ class Limits:
     budgets: tuple[str, ...] = ()
 
 
-def _desk(
-    name: str, sink: MemorySink, blobs: BlobDirectory, limits: Limits, domains: MailDomains | None
-) -> RelayDesk:
+ANYBODY = Safety()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What the desks of a rig use."""
+
+    blobs: BlobDirectory
+    limits: Limits
+    domains: MailDomains | None
+    safety: Safety
+    listed: Listed
+
+
+def _desk(name: str, sink: MemorySink, tools: Tools) -> RelayDesk:
+    limits = tools.limits
     circuit = CircuitPolicy(hold_seconds=limits.hold_seconds, hold_seconds_max=limits.hold_seconds)
     policy = GovernorPolicy(connections=CONNECTIONS, circuit=circuit)
     return RelayDesk(
@@ -157,11 +170,37 @@ def _desk(
             governor=Governor(name, policy, local_limits(parse_budgets(limits.budgets, ZoneInfo))),
             limit=DeadLimit(DeadLimitPolicy(DEAD_LIMIT_MAILS, 0.5)),
             sink=sink,
-            blobs=blobs,
+            blobs=tools.blobs,
             classify=load_classifier().classify,
             build=BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
             recipients_max=limits.recipients_max,
-            domains=domains,
+            domains=tools.domains,
+            screen=lambda recipients: screen(recipients, tools.safety, tools.listed),
+        )
+    )
+
+
+def write(log: MemoryLog, records: Sequence[NewRecord]) -> None:
+    """As somebody outside of the sender does."""
+    before, log.before = log.before, lambda _operation: None
+    writer = log.writer("producer")
+    writer.take_over()
+    writer.stage(records)
+    writer.commit()
+    log.before = before
+
+
+def _suppressor(log: MemoryLog, control: ControlWatch) -> Suppressor:
+    return Suppressor(
+        SuppressorParts(
+            event_log=log,
+            codec=CODEC,
+            topic="control",
+            source="/test",
+            instance="test",
+            seconds=3600.0,
+            write=partial(write, log),
+            listed=control.suppressed,
         )
     )
 
@@ -194,6 +233,7 @@ async def running(
     hold_dead: bool = False,
     limits: Limits = Limits(),
     domains: MailDomains | None = None,
+    safety: Safety = ANYBODY,
     prepare: Callable[[Site], None] = lambda _site: None,
 ) -> AsyncIterator[Site]:
     """A sender at work, ended with the test; `prepare` comes before it joins."""
@@ -203,6 +243,17 @@ async def running(
     sinks = sinks or {"r": sink or MemorySink()}
     metrics, blobs, intake = Metrics(OUTBOUND_METRICS), BlobDirectory(tmp_path), Intake(CODEC)
     health = Health(metrics, time.monotonic)
+    tools = Tools(
+        blobs=blobs,
+        limits=limits,
+        domains=domains,
+        safety=safety,
+        listed=lambda address: control.suppressed(address, time.time()),
+    )
+    board = RelayBoard({name: _desk(name, its, tools) for name, its in sinks.items()}, policy.routes)
+    control = ControlWatch(
+        ControlWatchParts(event_log=log, codec=CODEC, topic="control", relay_changed=board.pause_changed)
+    )
     sender = Sender(
         SenderParts(
             topics=TOPICS,
@@ -220,13 +271,12 @@ async def running(
             writer=lambda partition: log.writer(f"g-{partition}"),
             records=lambda partition: RecordWriter(CODEC, TOPICS, partition, "/test"),
             blobs=blobs,
-            relays=RelayBoard(
-                {name: _desk(name, its, blobs, limits, domains) for name, its in sinks.items()},
-                policy.routes,
-            ),
+            relays=board,
             policy=policy,
             gauges=Gauges(metrics),
             alarms=Alarms(NotifySection(held_seconds=0.1), Notifier([], metrics), metrics, "test"),
+            control=control,
+            suppressor=_suppressor(log, control),
             health=health,
             commit_interval_seconds=0.01,
             drain_seconds=2.0,

@@ -1,5 +1,6 @@
 """Several relays: routes lead to them, others help out, limits are waits, and a ticket's order stands."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,15 @@ from fakes.memory_domains import MemoryDomains
 from fakes.memory_sink import MemorySink
 from fakes.relay_script import RelayScript
 from fakes.zone_script import world
+from postlane.core.events.command import Wish
 from postlane.core.events.request import MailRequested
-from postlane.core.events.status import MailState
+from postlane.core.events.status import MailState, RecipientState
 from postlane.core.routing.routes import Route
+from postlane.core.routing.safety import read_safety
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.smtp.transcript import Phase
 from unit.core.lane_bench import request
-from unit.outbound.sender_rig import Limits, running, until
+from unit.outbound.sender_rig import Limits, Site, running, until
 
 QUOTA = RelayScript(stops={Phase.MAIL: "550 5.4.5 Daily user sending limit exceeded"})
 ONE_AFTER_THE_OTHER = (Route(tiers=((("first", 1),), (("second", 1),))),)
@@ -147,3 +150,58 @@ async def test_a_recipient_whose_domain_takes_no_mail_fails_before_any_relay_is_
         causes = {status.offset: (status.cause, status.reply) for status in site.statuses() if status.final}
         assert causes[1] == ("domain_unknown", None)
         assert sink.attempts == 1
+
+
+async def test_a_paused_relay_starts_nothing_until_it_is_resumed(tmp_path: Path) -> None:
+    sink = MemorySink()
+
+    def pause(site: Site) -> None:
+        site.command(Wish.PAUSE_RELAY, relay="r")
+        site.produce("a", "b")
+
+    async with running(tmp_path, RestPolicy(), sink, prepare=pause) as site:
+        await until(lambda: len(site.statuses()) == 2)
+        assert {(s.cause, s.attempt, s.next_attempt_at) for s in site.statuses()} == {("paused", 0, None)}
+        assert "paused by tester: because" in site.statuses()[0].reason
+        assert sink.attempts == 0
+        site.command(Wish.RESUME_RELAY, relay="r")
+        await until(lambda: site.ends() == [MailState.SENT] * 2)
+
+
+async def test_a_suppressed_recipient_is_not_mailed_and_the_status_says_so(tmp_path: Path) -> None:
+    sink = MemorySink()
+
+    def suppress(site: Site) -> None:
+        site.command(Wish.SUPPRESS_RECIPIENT, recipient="b@x", cause="complaint")
+        site.ask(request("t", "1", ("a@x", "B@X")), request("u", "2", ("b@x",)))
+
+    async with running(tmp_path, RestPolicy(), sink, prepare=suppress) as site:
+        await until(lambda: len(site.ends()) == 2)
+        assert [mail.recipients for mail in sink.taken] == [("a@x",)]
+        ends = {status.offset: status for status in site.statuses() if status.final}
+        assert (ends[0].state, ends[1].state) == (MailState.SENT, MailState.SUPPRESSED)
+        assert [(r.address, r.state) for r in ends[0].recipients] == [
+            ("a@x", RecipientState.DELIVERED),
+            ("B@x", RecipientState.SUPPRESSED),
+        ]
+        assert sink.attempts == 1
+
+
+async def test_whom_the_relay_does_not_know_is_not_mailed_again(tmp_path: Path) -> None:
+    sink = MemorySink(RelayScript(refused={"b@x": "550 5.1.1 No such user"}))
+    async with running(tmp_path, RestPolicy(), sink) as site:
+        site.ask(request("t", "1", ("b@x",)))
+        await until(lambda: site.ends() == [MailState.FAILED])
+        await until(lambda: site.sender.parts.control.suppressed("b@x", time.time()) is not None)
+        site.ask(request("u", "2", ("b@x",)))
+        await until(lambda: site.ends() == [MailState.FAILED, MailState.SUPPRESSED])
+        assert sink.attempts == 1
+
+
+async def test_a_system_on_trial_mails_its_testers_alone(tmp_path: Path) -> None:
+    sink = MemorySink()
+    safety = read_safety(("@test.example",), "qa@test.example")
+    async with running(tmp_path, RestPolicy(), sink, safety=safety) as site:
+        site.ask(request("t", "1", ("customer@x", "kim@test.example")))
+        await until(lambda: site.ends() == [MailState.SENT])
+        assert [mail.recipients for mail in sink.taken] == [("qa@test.example", "kim@test.example")]
