@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from postlane.core.events.request import MailRequested
-from postlane.core.limits.circuit import Refusal
+from postlane.core.limits.circuit import CircuitState, Refusal
 from postlane.core.limits.governor import Governor
 from postlane.core.limits.permission import (
     Answered,
@@ -230,7 +230,7 @@ class RelayDesk:
         if too_many is not None:
             log.error("too_many_dead", relay=self.name, reason=too_many)
             return TurnedAway(self._refusal(CAUSE_TOO_MANY_DEAD, too_many, None), counted=True)
-        if sent and self.governor.circuit.trip is not None:
+        if sent and self.governor.circuit.state is CircuitState.PROBING:
             self._parts.limit.forget()
         return Answered()
 

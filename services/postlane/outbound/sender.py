@@ -333,6 +333,10 @@ class Sender:
         for owner in self._owners.values():
             owner.report()
         self._report_owned()
+        known = self.parts.control.ready
+        self.parts.health.set(
+            "control", known, "" if known else "reading what operators want; nothing starts before"
+        )
         holds = {name: desk.governor.hold(time.time()) for name, desk in self.parts.relays.desks.items()}
         self.parts.alarms.observe(look(self.parts.gauges, holds))
         late = sorted(p for p, owner in self._owners.items() if owner.lanes.is_late(time.time()))
