@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.http_health import Health
-from postlane.core.instants import iso_utc
-from postlane.core.limits.permission import Hold
-from postlane.core.sending.lane_mail import Attempt, RouteHolds, RouteOpens, SlotsFree, Tick
+from postlane.core.sending.lane_mail import Attempt, SlotsFree, Tick
 from postlane.core.sending.lanes import Lanes, LanesPolicy
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.scribe import Scribe
@@ -18,12 +16,13 @@ from postlane.outbound.alarms import Alarms, look
 from postlane.outbound.committer import CommitterParts
 from postlane.outbound.control_watch import ControlWatch
 from postlane.outbound.gauges import Gauges
+from postlane.outbound.holds import Holds
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
 from postlane.outbound.partition import PartitionOwner, PartitionParts
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_board import RelayBoard
-from postlane.outbound.relay_desk import Errand, RelayDesk
+from postlane.outbound.relay_desk import Errand
 from postlane.outbound.succession import Succession, SuccessionParts, Taken
 from postlane.outbound.suppressor import Suppressor
 from postlane.outbound.takeover import TakeOver
@@ -88,8 +87,7 @@ class Sender:
             )
         )
         self._stopping = False
-        self._relay_holds: dict[str, Hold | None] = {}
-        self._route_holds: dict[str, Hold] = {}
+        self._holds = Holds(parts.relays, parts.gauges, parts.health)
         self._turn = 0
         self._woken: asyncio.TimerHandle | None = None
         self._stumbled_at = -KAFKA_QUIET_SECONDS
@@ -187,8 +185,8 @@ class Sender:
         )
         lanes = Lanes(self.parts.policy, scribe, found.recovered, time.time(), taken.cautious_until)
         owner = self._owners[partition] = PartitionOwner(parts, lanes)
-        for route, hold in self._route_holds.items():
-            owner.handle(_holds(route, hold))
+        for event in self._holds.standing():
+            owner.handle(event)
         owner.begin(found.wishes)
 
     def _given_up(self, owner: PartitionOwner, fenced: bool) -> None:
@@ -269,33 +267,9 @@ class Sender:
         owner.attempt_over(errand.attempt.origin)
 
     def _tell_holds(self) -> None:
-        """People hear when a relay's hold begins, is extended or ends, partitions when all relays of a route are held."""
-        now = time.time()
-        for desk in self.parts.relays.desks.values():
-            self._tell_relay(desk, desk.governor.hold(now))
-        for route in self.parts.relays.routes:
-            hold, before = self.parts.relays.route_hold(route, now), self._route_holds.get(route)
-            if hold == before:
-                continue
-            if hold is None:
-                del self._route_holds[route]
-            else:
-                self._route_holds[route] = hold
+        for event in self._holds.news(time.time()):
             for owner in list(self._owners.values()):
-                owner.handle(RouteOpens(route) if hold is None else _holds(route, hold))
-
-    def _tell_relay(self, desk: RelayDesk, hold: Hold | None) -> None:
-        before = self._relay_holds.get(desk.name)
-        if hold == before:
-            return
-        self._relay_holds[desk.name] = hold
-        self.parts.gauges.relay(desk.name, hold, before)
-        # A held relay is no reason to take the service out of use: it works as it should.
-        self.parts.health.set(f"relay:{desk.name}", True, "" if hold is None else _held_words(hold))
-        if hold is None and before is not None:
-            log.warning("relay_released", relay=desk.name, cause=before.cause)
-        elif hold is not None and (before is None or before.cause != hold.cause):
-            log.warning("relay_held", relay=desk.name, cause=hold.cause, reason=_held_words(hold))
+                owner.handle(event)
 
     # Time
 
@@ -343,22 +317,6 @@ class Sender:
         self.parts.health.set("commits", not late, LATE.format(late) if late else "")
         if time.monotonic() - self._stumbled_at > KAFKA_QUIET_SECONDS:
             self.parts.health.set("kafka", True)
-
-
-def _held_words(hold: Hold) -> str:
-    until = "until a person resumes it" if hold.until is None else f"until {iso_utc(hold.until)}"
-    return f"held {until}: {hold.reason}"
-
-
-def _holds(route: str, hold: Hold) -> RouteHolds:
-    return RouteHolds(
-        cause=hold.cause,
-        reason=hold.reason,
-        relay=hold.relay,
-        since=hold.since,
-        until=hold.until,
-        route=route,
-    )
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
