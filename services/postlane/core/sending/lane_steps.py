@@ -144,6 +144,11 @@ def _duplicate(lanes: Lanes, content: Content, origin: Origin, now: float) -> St
     first, _ = lanes.seen.setdefault(content.request.event_id, (origin, now))
     if first == origin:
         return None
+    if first.topic_id == origin.topic_id and first.offset > origin.offset:
+        # A new owner reads this one again. It was not the later one's duplicate, and to become that now would change the ticket's order.
+        del lanes.seen[content.request.event_id]  # the oldest stand first
+        lanes.seen[content.request.event_id] = origin, now
+        return None
     reason = f"event id {content.request.event_id} was already requested at offset {first.offset}"
     return Stillborn(MailState.DUPLICATE, "duplicate_event_id", reason, dead=False)
 

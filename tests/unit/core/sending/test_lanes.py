@@ -502,6 +502,16 @@ def test_a_replay_passes_the_duplicate_check() -> None:
     assert bench.starts() == [1]
 
 
+def test_a_mail_that_is_read_again_is_no_duplicate_of_a_later_one() -> None:
+    """The former owner had read the later one after the window, so both were to be sent; only of it a status was young enough."""
+    bench = Bench(replace(recovered(), seen={"e": (Origin("T", 2), NOW - 5)}))
+    bench.arrive(arrival(0, event_id="e"), arrival(1), arrival(2, event_id="e"))
+    batch = bench.cut()
+    assert batch is not None
+    assert states(batch) == [(2, MailState.DUPLICATE)]
+    assert bench.starts() == [0]
+
+
 def test_an_event_id_is_forgotten_after_its_window() -> None:
     bench = Bench()
     bench.arrive(arrival(0, "a", event_id="e"))
