@@ -23,7 +23,10 @@ class Death:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aftermath:
-    """`again_at` None = the mail has ended. `dead` = whose copy goes to the DLQ, `remaining` = those still to be served."""
+    """`again_at` None = the mail has ended. `dead` = whose copy goes to the DLQ, `remaining` = those still to be served.
+
+    `partial`: recipients fared differently, and were this forgotten, another attempt could serve one whose later mail is out already.
+    """
 
     state: MailState
     cause: str
@@ -121,6 +124,7 @@ def _ended(attempted: Attempted, attempt: int) -> Aftermath:
         reply=reply,
         recipients=_outcomes(attempted, RecipientState.WAITING),
         dead=_death(attempted),
+        partial=bool(attempted.suppressed),
     )
 
 

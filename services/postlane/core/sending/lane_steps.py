@@ -243,7 +243,7 @@ def _apply(lanes: Lanes, lane: Lane, after: Aftermath, event: AttemptEnded, now:
     status = lanes.scribe.attempted(mail, after, event, now)
     dead = None if after.dead is None else lanes.scribe.dead_recipients(mail, after.dead, now)
     if after.again_at is None:
-        blocks = after.state is not MailState.SENT
+        blocks = after.partial or after.state is not MailState.SENT
         lanes.end(lane, Outcome(mail, status, now, dead, ends=True, blocks=blocks))
         return
     mail.due, mail.remaining = after.again_at, after.remaining
