@@ -18,6 +18,7 @@ class Deliveries:
         self.unsure: set[Delivery] = set()  # may be sent again by rights
         self.delivered: set[Delivery] = set()  # so says Kafka
         self.dead: set[Delivery] = set()
+        self.suppressed: set[Delivery] = set()  # so says Kafka
         self.duplicates: set[MainRecord] = set()  # ended as repeated requests
         self.gone: set[MainRecord] = set()  # lost with their topic, by no fault of ours
         self.repeats: defaultdict[int, set[MainRecord]] = defaultdict(set)
@@ -41,8 +42,8 @@ class Deliveries:
         before.append(number)
 
     def _check_order(self, record: MainRecord, recipient: str) -> None:
-        given_up = (record, recipient) in self.dead or record in self.gone or record in self.duplicates
-        if given_up:
+        given_up = self.dead | self.suppressed
+        if (record, recipient) in given_up or record in self.gone or record in self.duplicates:
             return  # a zombie may still deliver what its successor has given up
         for later in self.tickets[record.ticket][record.number + 1 :]:
             if self.accepted_by.get((later, recipient)):
@@ -69,7 +70,7 @@ class Deliveries:
             for record in records
             for recipient in record.recipients
             if not self.accepted_by.get((record, recipient))
-            and (record, recipient) not in self.dead
+            and (record, recipient) not in self.dead | self.suppressed
             and record not in self.gone
             and record not in self.duplicates
         ]

@@ -1,8 +1,8 @@
 """The named invariants; each raises Violation with what broke it.
 
-NothingLost                  every request is accepted for each recipient, or its death was committed
+NothingLost                  every request is accepted for each recipient, or its death or suppression was committed
 TicketOrderKept              the first acceptance of a mail never follows that of a later living mail of its ticket
-NothingSentAfterDone         no owner starts what was committed as ended, or for somebody whose delivery was committed
+NothingSentAfterDone         no owner starts what was committed as ended, or for somebody whose delivery or suppression was committed
 HeldIsNotAttempted           who has heard of a hold starts nothing of that ticket; a mail that died n times and is held waits for a
                              decision that names n, and one that a decision skips is not started
 RouteKept                    a mail goes by the route that its request asks for, and nothing starts by one that is held

@@ -1,13 +1,14 @@
-"""The relay of the simulation: it takes, defers, refuses, holds, or breaks the connection over a mail."""
+"""The relay of the simulation: it takes, defers, refuses, holds, or breaks the connection over a mail; some it is not asked about."""
 
 import random
 from dataclasses import dataclass
 
 from postlane.core.events.status import SmtpReply
-from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld
+from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld, SuppressedRecipient
 
 OK = SmtpReply(phase="final", code=250, enhanced_code="2.0.0", text="queued")
 LATER = SmtpReply(phase="rcpt", code=451, enhanced_code="4.3.0", text="later")
+SUPPRESSED_FROM = 0.96  # of the dice: these are on the suppression list just now
 NEVER = SmtpReply(phase="rcpt", code=550, enhanced_code="5.1.1", text="unknown")
 
 
@@ -29,12 +30,15 @@ def answer(rnd: random.Random, todo: tuple[str, ...], *, calm: bool) -> Answered
     delivered: list[str] = []
     waiting: list[RecipientTrouble] = []
     failed: list[RecipientTrouble] = []
+    suppressed: list[SuppressedRecipient] = []
     for recipient in todo:
         dice = rnd.random()
         if dice < ok:
             delivered.append(recipient)
         elif dice < ok + dead:
             failed.append(RecipientTrouble(recipient, "c", NEVER, None))
+        elif dice >= SUPPRESSED_FROM:
+            suppressed.append(SuppressedRecipient(recipient, "suppressed", "on the list"))
         else:
             waiting.append(RecipientTrouble(recipient, "c", LATER, rnd.choice([None, 0.0, 20.0])))
     taken = tuple(delivered)
@@ -48,5 +52,6 @@ def answer(rnd: random.Random, todo: tuple[str, ...], *, calm: bool) -> Answered
         failed=tuple(failed),
         accepted=OK if delivered else None,
         unknown=unsure,
+        suppressed=tuple(suppressed),
     )
     return Answered(judgement, taken, unsure)

@@ -88,6 +88,9 @@ class Witness:
         again = [r for r in start.todo if (record, r) in self.deliveries.delivered]
         if sender.number == self.owner and again:
             raise Violation(f"NothingSentAfterDone: {start} was delivered to {_initials(again)}")
+        listed = [r for r in start.todo if (record, r) in self.deliveries.suppressed - self.deliveries.unsure]
+        if sender.number == self.owner and listed:
+            raise Violation(f"NothingSentAfterDone: {start} was suppressed for {_initials(listed)}")
 
     def answered(self, sender: Sender, attempt: Attempt, answered: Answered, now: float) -> None:
         """The relay has taken a mail for some, or none."""
@@ -154,6 +157,9 @@ class Witness:
             record = self.record_of[origin]
             self.deliveries.delivered.update(
                 (record, r.address) for r in status.recipients if r.state is RecipientState.DELIVERED
+            )
+            self.deliveries.suppressed.update(
+                (record, r.address) for r in status.recipients if r.state is RecipientState.SUPPRESSED
             )
             if status.final:
                 self.ended[origin] = at
