@@ -127,9 +127,12 @@ def read_lines(lines: Iterable[str], given: Wanted, now: datetime) -> Iterator[W
 
 def _columns(line: str, delimiter: str) -> list[str] | None:
     """The columns that a header line names; None: it is no header line."""
-    names = [name.strip().lower() for name in _cells(line, delimiter)]
     if "@" in line:
         return None
+    try:
+        names = [name.strip().lower() for name in _cells(line, delimiter)]
+    except csv.Error as error:
+        raise BadFile(f"its first line cannot be read as CSV: {error}") from None
     known = [COLUMNS.get(name, "") for name in names]
     if known.count("address") != 1:
         raise BadFile(

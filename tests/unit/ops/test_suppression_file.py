@@ -82,6 +82,7 @@ def test_a_second_column_needs_a_header_line() -> None:
         ("", "it names no address"),
         ("# only a remark\n\n", "it names no address"),
         ("kim\nlee\n", "its first line is neither an address nor a header"),
+        ('address,"cause\n', "its first line cannot be read as CSV: unexpected end of data"),
         ("cause,reason\n", "its first line is neither an address nor a header"),
         ("address,colour\n", "unknown column 'colour'; known are address, cause, reason, expires"),
         ("email,address\n", "its first line is neither an address nor a header"),
