@@ -62,11 +62,11 @@ def weigh(
     """
     # More recipients than a mail may have: those who were not tried are next, at once where this attempt got somewhere.
     untried = any(trouble.wait_seconds == 0 for trouble in attempted.waiting)
-    counts = attempted.asked and not (untried and attempted.delivered)
+    counts = attempted.asked and not (untried and (attempted.delivered or attempted.suppressed))
     attempt = mail.attempt + (1 if counts else 0)
     if not attempted.waiting:
         return _ended(attempted, attempt)
-    at_once = untried and bool(attempted.delivered or attempted.failed)
+    at_once = untried and bool(attempted.delivered or attempted.failed or attempted.suppressed)
     named = [trouble.wait_seconds for trouble in attempted.waiting if trouble.wait_seconds]
     wait = Wait(
         cause=attempted.waiting[0].cause,

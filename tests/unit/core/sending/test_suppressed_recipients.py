@@ -71,6 +71,12 @@ def test_with_others_the_mail_ends_or_waits_as_they_do(
     assert outcomes(status)[A] is RecipientState.SUPPRESSED
 
 
+def test_no_attempt_counts_when_all_of_a_part_are_suppressed_and_the_next_part_goes_at_once() -> None:
+    _, status = ended(suppressed(A, of=deferred(B, wait=0.0)))
+    assert (status.state, status.attempt) == (MailState.DEFERRED, 0)
+    assert status.next_attempt_at == status.occurred_at
+
+
 def test_a_mail_that_is_given_up_names_the_suppressed_too() -> None:
     bench = Bench(policy=replace(POLICY, retry=replace(POLICY.retry, age_max_seconds=5.0)))
     bench.arrive(arrival(0))
