@@ -45,7 +45,8 @@ CAUSE_NOT_BUILT = "not_built"
 CAUSE_SENDER_FAULT = "sender_fault"
 CAUSE_TOO_MANY_DEAD = "too_many_dead"
 
-Screen = Callable[[tuple[str, ...]], Screened]
+Screen = Callable[[tuple[str, ...], bool], Screened]
+"""Who of the recipients is tried, and whether a person wants the mail sent again."""
 
 log = structlog.get_logger(__name__)
 
@@ -197,7 +198,7 @@ class RelayDesk:
         if not recipients:
             reason = f"the request does not name {', '.join(asked)}"
             return mail.message_id, _all_wait(asked, CAUSE_NOT_BUILT, reason)
-        screened = self._parts.screen(recipients)
+        screened = self._parts.screen(recipients, errand.attempt.wanted_by_a_person)
         judgement = await self._send(mail, screened.envelope, errand) if screened.envelope else None
         return mail.message_id, conclude(screened, judgement)
 

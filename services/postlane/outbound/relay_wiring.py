@@ -12,7 +12,7 @@ from postlane.config.settings import Settings
 from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
-from postlane.core.sending.screening import Listed, screen
+from postlane.core.sending.screening import Listed, screening
 from postlane.core.smtp.attempt import Classify
 from postlane.core.smtp.smtp_reply import Classifier
 from postlane.core.writing.mime_build import BuildPolicy
@@ -54,7 +54,7 @@ def wire_relays(settings: Settings, gauges: Gauges, classifier: Classifier, list
     }
     domains = _domains(settings.outbound)
     safety = settings.safety.as_safety()
-    tools = _Tools(classifier.classify, domains, lambda recipients: screen(recipients, safety, listed))
+    tools = _Tools(classifier.classify, domains, screening(safety, listed))
     desks = {name: _desk(settings, name, sink, tools) for name, sink in sinks.items()}
     return Relays(RelayBoard(desks, settings.mail_routes()), tuple(sinks.values()), domains)
 

@@ -18,8 +18,8 @@ from postlane.core.addresses import mailbox_key
 from postlane.core.events.command import Command, Wish, command_key, partition_for_all
 from postlane.core.instants import moment
 from postlane.core.sending.lane_mail import AttemptEnded, WriteBatch
-from postlane.core.smtp.attempt import RecipientTrouble, describe
-from postlane.core.smtp.unknown_recipients import unknown_recipients
+from postlane.core.smtp.attempt import Attempted, RecipientTrouble, describe
+from postlane.core.smtp.unknown_recipients import SUPPRESSING_CAUSES, unknown_recipients
 from postlane.ports import EventLog, LogUnavailable, NewRecord, RecordRefused, TopicPartition
 
 WRITE_SECONDS = 1.0
@@ -56,7 +56,10 @@ class Suppressor:
         self._due: dict[bytes, Command] = {}
 
     def note(self, partition: int, ended: AttemptEnded) -> None:
-        """An attempt has ended; nothing is done about it before its status is durable."""
+        """An attempt has ended. A failure says nothing before its status is durable; who was served after all is taken off the list."""
+        if self._parts.seconds > 0 and isinstance(ended.judgement, Attempted):
+            for address in ended.judgement.delivered:
+                self._allow(address)
         unknown = unknown_recipients(ended.judgement) if self._parts.seconds > 0 else ()
         if not unknown:
             return
@@ -91,6 +94,22 @@ class Suppressor:
         if len(self._due) < WAITING_MAX:
             self._due[command_key(command)] = command
 
+    def _allow(self, address: str) -> None:
+        """A person had the mail sent all the same, and the relay knows the address now."""
+        now = self._parts.clock()
+        if self._parts.listed(address, now) not in SUPPRESSING_CAUSES:
+            return
+        command = Command(
+            command_id=str(uuid4()),
+            issued_at=moment(now),
+            issued_by=self._parts.instance,
+            wish=Wish.ALLOW_RECIPIENT,
+            reason="a relay has taken mail for it",
+            recipient=mailbox_key(address),
+        )
+        if len(self._due) < WAITING_MAX:
+            self._due[command_key(command)] = command
+
     async def run(self) -> None:
         """Write what is due, for ever."""
         while True:
@@ -112,7 +131,12 @@ class Suppressor:
             return
         for key in commands:
             del self._due[key]
-        log.info("recipients_suppressed", recipients=[command.recipient for command in commands.values()])
+        for wish, event in (
+            (Wish.SUPPRESS_RECIPIENT, "recipients_suppressed"),
+            (Wish.ALLOW_RECIPIENT, "recipients_allowed"),
+        ):
+            if recipients := [command.recipient for command in commands.values() if command.wish is wish]:
+                log.info(event, recipients=recipients)
 
     def _write(self, commands: Sequence[tuple[bytes, Command]]) -> None:
         parts = self._parts

@@ -23,6 +23,7 @@ from postlane.config.notify_section import NotifySection
 from postlane.core.events.command import Command, Wish, command_key
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState, MailStatus
+from postlane.core.events.trail import ReplayOf, encode_replay
 from postlane.core.limits.budgets import parse_budgets
 from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
@@ -34,7 +35,7 @@ from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.lanes import LanesPolicy
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy
-from postlane.core.sending.screening import Listed, screen
+from postlane.core.sending.screening import Listed, screening
 from postlane.core.ticket_marks import SigningKeys
 from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.alarms import Alarms
@@ -94,6 +95,12 @@ class Site:
 
     def _write(self, *records: NewRecord) -> None:
         write(self.log, records)
+
+    def replay(self, request: MailRequested) -> None:
+        """An operator has a dead mail sent again."""
+        headers = encode_replay(ReplayOf(0, 0), None)
+        at, key = TopicPartition("main", 0), request.ticket_id.encode()
+        self._write(NewRecord(to=at, key=key, value=CODEC.encode(request), headers=headers))
 
     def command(self, wish: Wish, ticket: str = "", **mail: Any) -> None:
         """An operator gives a command."""
@@ -175,7 +182,7 @@ def _desk(name: str, sink: MemorySink, tools: Tools) -> RelayDesk:
             build=BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
             recipients_max=limits.recipients_max,
             domains=tools.domains,
-            screen=lambda recipients: screen(recipients, tools.safety, tools.listed),
+            screen=screening(tools.safety, tools.listed),
         )
     )
 

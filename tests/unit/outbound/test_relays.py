@@ -196,6 +196,10 @@ async def test_whom_the_relay_does_not_know_is_not_mailed_again(tmp_path: Path) 
         site.ask(request("u", "2", ("b@x",)))
         await until(lambda: site.ends() == [MailState.FAILED, MailState.SUPPRESSED])
         assert sink.attempts == 1
+        sink.script.refused.clear()
+        site.replay(request("t", "3", ("b@x",)))
+        await until(lambda: site.ends()[2:] == [MailState.SENT])
+        await until(lambda: site.sender.parts.control.suppressed("b@x", time.time()) is None)
 
 
 async def test_a_system_on_trial_mails_its_testers_alone(tmp_path: Path) -> None:

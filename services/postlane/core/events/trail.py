@@ -3,7 +3,7 @@
 All values are UTF-8 text, so that any Kafka tool can show them; the record's value stays the original bytes, untouched.
 
 kind       topic       value       headers besides the origin
-put        retry       original    attempt, first-seen, due, remaining?, held, topic-rank, cause, reason, retried-by?, route?
+put        retry       original    attempt, first-seen, due, remaining?, held, topic-rank, cause, reason, retried-by?, route?, replay?
 done       retry       none
 dead       dlq         original    attempt, first-seen, died, remaining?, cause, reason, reply?
 resolved   dlq         none        resolves, resolution, resolved-at, reason?
@@ -53,7 +53,7 @@ class Put:
     """A parked mail: when it is due and what is left to do. `remaining` None = all recipients; `held` > 0 = the n-th hold.
 
     `topic_rank` orders topics that followed each other under one name: mail of a lower rank was requested earlier. `retried_by` is the id of
-    the last command to try it again that was obeyed, `route` the way that it was to take (core.routing.routes).
+    the last command to try it again that was obeyed, `route` the way that it was to take (core.routing.routes), `replay` whether an operator had it sent again.
     """
 
     origin: Origin
@@ -67,6 +67,7 @@ class Put:
     topic_rank: int = 0
     retried_by: str | None = None
     route: str | None = None
+    replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +128,8 @@ def encode(entry: Entry) -> Headers:
                 "cause": entry.cause,
                 "reason": entry.reason,
             }
-            optional = {"retried-by": entry.retried_by, "route": entry.route}
+            replay = "1" if entry.replay else None
+            optional = {"retried-by": entry.retried_by, "route": entry.route, "replay": replay}
             named = {name: value for name, value in optional.items() if value is not None}
             return _headers(fields | _remaining_fields(entry.remaining) | named)
         case Done():
@@ -181,6 +183,7 @@ def decode(headers: Iterable[tuple[str, bytes]]) -> Entry:
                 topic_rank=0 if fields.optional("topic-rank") is None else fields.number("topic-rank"),
                 retried_by=fields.optional("retried-by"),
                 route=None if fields.optional("route") is None else fields.token("route"),
+                replay=fields.optional("replay") is not None,
             )
         case Kind.DONE:
             return Done(origin=fields.origin())

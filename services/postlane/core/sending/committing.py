@@ -207,5 +207,6 @@ def _put_copy(mail: LaneMail) -> PutCopy:
             reason=mail.reason,
             retried_by=mail.retried_by,
             route=mail.route,
+            replay=mail.replay,
         ),
     )

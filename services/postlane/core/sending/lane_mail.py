@@ -67,6 +67,12 @@ class LaneMail:
     topic_rank: int = 0
     retried_by: str | None = None
     route: str = DEFAULT_ROUTE
+    replay: bool = False
+
+    @property
+    def wanted_by_a_person(self) -> bool:
+        """Whether an operator had it sent again, by a replay or a decision."""
+        return self.replay or self.retried_by is not None
 
     @property
     def parked(self) -> bool:
@@ -245,6 +251,7 @@ class Attempt:
     attempt: int
     remaining: tuple[str, ...] | None
     route: str = DEFAULT_ROUTE
+    wanted_by_a_person: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,6 +114,7 @@ def _take_in(lanes: Lanes, arrival: Arrival, origin: Origin, now: float) -> None
         due=start,
         first_seen=start,
         remaining=arrival.remaining,
+        replay=arrival.replay,
         topic_rank=lanes.topic_rank,
         route=route_of(lanes.policy.routes, request),
     )
@@ -166,7 +167,14 @@ def _slots_free(lanes: Lanes, event: SlotsFree, now: float) -> Iterator[Effect]:
             lanes.in_flight += 1
             count -= 1
             assert mail.content is not None
-            yield Attempt(mail.origin, mail.content, mail.attempt + 1, mail.remaining, mail.route)
+            yield Attempt(
+                mail.origin,
+                mail.content,
+                mail.attempt + 1,
+                mail.remaining,
+                mail.route,
+                wanted_by_a_person=mail.wanted_by_a_person,
+            )
         lanes.place(lane, now)
     # A held route is probed with a slot: where all its mail lies in the journal, the probe must be fetched from there.
     yield from loads(lanes, now, event.route, count if event.route in lanes.holds else LOADS_MAX)

@@ -115,6 +115,7 @@ class Lanes:
                 journaled=True,
                 held=put.held,
                 retried_by=put.retried_by,
+                replay=put.replay,
                 route=put.route or policy.routes[-1].name,
                 topic_rank=put.topic_rank,
                 cause=put.cause,

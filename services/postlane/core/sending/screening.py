@@ -21,6 +21,7 @@ from postlane.core.smtp.attempt import (
     RelayHeld,
     SuppressedRecipient,
 )
+from postlane.core.smtp.unknown_recipients import SUPPRESSING_CAUSES
 
 Listed = Callable[[str], str | None]
 """Why an address is on the suppression list (a token); None: it is not."""
@@ -37,6 +38,19 @@ class Screened:
     def envelope(self) -> tuple[str, ...]:
         """The recipients of the envelope, each once; empty: there is nothing to send."""
         return tuple(dict.fromkeys(address for _, address in self.served))
+
+
+def screening(safety: Safety, listed: Listed) -> Callable[[tuple[str, ...], bool], Screened]:
+    """`screen` for mails, and for those that a person wants sent again: what a relay once said about an address does not stop these."""
+
+    def unless_a_relay_said_so(address: str) -> str | None:
+        why = listed(address)
+        return None if why in SUPPRESSING_CAUSES else why
+
+    def screen_for(recipients: tuple[str, ...], by_a_person: bool) -> Screened:
+        return screen(recipients, safety, unless_a_relay_said_so if by_a_person else listed)
+
+    return screen_for
 
 
 def screen(recipients: tuple[str, ...], safety: Safety, listed: Listed) -> Screened:
