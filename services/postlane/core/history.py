@@ -170,12 +170,18 @@ def _replay(request: Request | None, originals: Mapping[Place, Place]) -> Replay
     return Replay(dead_letter=source, original=originals.get(source))
 
 
+def tells_of_hold(status: MailStatus) -> bool:
+    """Whether a status says that a relay takes nothing, and nothing about the mail itself: no reply, nobody's outcome."""
+    if status.state is not MailState.DEFERRED or status.relay is None:
+        return False
+    return status.reply is None and not status.recipients
+
+
 def hold_of(newest: MailStatus | None, now: datetime) -> MailStatus | None:
-    """The hold that a partition's newest status tells of: the relay named, no reply of its own, its time not yet come."""
-    if newest is None or newest.state is not MailState.DEFERRED or newest.relay is None:
+    """The hold that a partition's newest status tells of, if its time has not come."""
+    if newest is None or not tells_of_hold(newest):
         return None
-    waits = newest.next_attempt_at is not None and newest.next_attempt_at > now
-    return newest if waits and newest.reply is None and not newest.recipients else None
+    return newest if newest.next_attempt_at is not None and newest.next_attempt_at > now else None
 
 
 def _history(partition: int, origin: Origin, life: _Known, view: PartitionView) -> MailHistory:
