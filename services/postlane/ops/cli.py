@@ -20,6 +20,7 @@ from postlane.core.topics import BadTopics
 from postlane.ops import (
     config_commands,
     dlq_commands,
+    relay_commands,
     suppression_commands,
     ticket_commands,
     topics_commands,
@@ -117,6 +118,7 @@ app.command()(status)
 app.command()(classify)
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(ticket_commands.app, name="ticket")
+app.add_typer(relay_commands.app, name="relays")
 app.add_typer(suppression_commands.app, name="suppression")
 app.command()(doctor)
 app.add_typer(topics_commands.app, name="topics")

@@ -21,6 +21,13 @@ def future(text: str) -> datetime:
     return _read(read_future, text)
 
 
+def not_past(at: datetime | None) -> datetime | None:
+    """For times that only make sense ahead of us."""
+    if at is not None and at <= datetime.now(UTC):
+        raise typer.BadParameter("it lies in the past")
+    return at
+
+
 def _read(reader: Callable[[str, datetime], datetime], text: str) -> datetime:
     try:
         return reader(text, datetime.now(UTC))

@@ -109,6 +109,14 @@ def moment_text(at: datetime | None) -> str:
     return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
+def span_text(seconds: float) -> str:
+    """A span in one unit, such as 90 s, 5 min, 3 h or 2 d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def ms_text(timestamp_ms: int) -> str:
     """The same for milliseconds since 1970."""
     return moment_text(datetime.fromtimestamp(timestamp_ms / 1000, UTC))

@@ -15,7 +15,7 @@ from postlane.core.history import DeadLetter, MailHistory, Replay, Where
 from postlane.core.ticket_marks import read_message_id
 from postlane.ops import options
 from postlane.ops.exits import CommandFailed, Exit
-from postlane.ops.output import moment_text, plain, print_json, print_line, progress, shortened
+from postlane.ops.output import moment_text, plain, print_json, print_line, progress, shortened, span_text
 from postlane.ops.session import Session, session_of
 from postlane.ops.status_search import Asked, Kind, StatusSearch, search_of
 from postlane.ops.ticket_output import held_words, hold_json, release_words
@@ -160,19 +160,12 @@ def _turn_words(history: MailHistory, search: StatusSearch) -> str:
     assert history.next_attempt_at is not None, "asked only of mail that is tried again"
     seconds = (history.next_attempt_at - search.now).total_seconds()
     if seconds >= 0:
-        return f"in {_span(seconds)}"
+        return f"in {span_text(seconds)}"
     if seconds > -OVERDUE_SECONDS:
         return "due"
     newest = search.newest_status(history.partition)
     cause = history.cause if newest is None else newest.cause
     return (
-        f"overdue for {_span(-seconds)}: the relay may be held, or no sender runs; "
+        f"overdue for {span_text(-seconds)}: the relay may be held, or no sender runs; "
         f"the newest status of its partition says {cause}"
     )
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

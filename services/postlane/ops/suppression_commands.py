@@ -41,12 +41,6 @@ def _cause(text: str) -> str:
         raise typer.BadParameter(str(error)) from None
 
 
-def _future(until: datetime | None) -> datetime | None:
-    if until is not None and until <= datetime.now(UTC):
-        raise typer.BadParameter("it lies in the past")
-    return until
-
-
 Addresses = Annotated[
     list[str], typer.Argument(metavar="ADDRESS...", parser=_address, help="Bare addresses.")
 ]
@@ -64,7 +58,7 @@ Expires = Annotated[
     typer.Option(
         "--expires",
         parser=options.future,
-        callback=_future,
+        callback=options.not_past,
         metavar="WHEN",
         help="When it ends by itself: a span from now (30d) or a time (ISO 8601); without it: never.",
     ),

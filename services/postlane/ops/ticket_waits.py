@@ -1,8 +1,8 @@
 """What waits for a person: the standing commands of mail.control, and mail of the journal that died and was kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from postlane.adapters.avro_codec import Codec, Undecodable
@@ -79,18 +79,31 @@ class _Entry:
     subject: str | None
 
 
-def read_parked(
-    log: EventLog, codec: Codec, places: list[TopicPartition], topic_id: str, step: Step | None = None
+def read_parked(  # noqa: PLR0917 - read_orders', the topic's id, and where to begin
+    log: EventLog,
+    codec: Codec,
+    places: list[TopicPartition],
+    topic_id: str,
+    step: Step | None = None,
+    starts: Mapping[int, int] | None = None,
 ) -> list[ParkedMail]:
-    """The live mails of these partitions of the journal, in their order. `topic_id` = that of mail.outbound. Raises LogUnavailable."""
+    """The live mails of these partitions of the journal, in their order. `topic_id` = that of mail.outbound. Raises LogUnavailable.
+
+    `starts`: offsets by partition below which nothing lives.
+    """
 
     def entry(record: LogRecord) -> _Entry | None:
         return _entry(record, codec)
 
+    spans = bounds_of(log, places)
+    if starts is not None:
+        spans = {
+            at: replace(span, low=max(span.low, starts.get(at.partition, 0))) for at, span in spans.items()
+        }
     folds: dict[int, JournalFold] = {at.partition: JournalFold() for at in places}
     entries: dict[tuple[int, int], _Entry] = {}
     since_ms: dict[tuple[int, Origin, int], int] = {}  # a put is written again before retention takes it
-    for found in scan(log, bounds_of(log, places), entry, step):
+    for found in scan(log, spans, entry, step):
         folds[found.partition].add(found.offset, found.key, found.entry)
         if isinstance(found.entry, Put):
             entries[found.partition, found.offset] = found

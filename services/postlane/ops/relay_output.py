@@ -1,0 +1,181 @@
+"""What is told of relays: in words and as JSON."""
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+from typing import assert_never
+
+from postlane.core.control.standing import Pause
+from postlane.core.instants import moment
+from postlane.core.limits.permission import Never
+from postlane.core.relays.backlog import Waiting
+from postlane.core.relays.relay_state import RelayState, RelayView
+from postlane.core.routing.routes import Route
+from postlane.ops.output import Json, iso, moment_text, shortened, span_text
+from postlane.ops.relay_survey import RelayReport, Survey
+
+OVERDUE_SECONDS = 60.0  # a probe is made within seconds if mail waits
+ORDINALS = ("first", "second", "third")
+
+
+def report_lines(report: RelayReport, survey: Survey) -> Iterator[str]:
+    """One relay for people."""
+    view, section = report.view, report.section
+    yield f"{view.relay}  {state_words(view, survey.now)}"
+    if view.state is RelayState.DUE and report.waiting.ready and _is_overdue(view, survey.now):
+        yield "  mail waits all the same: either it was tried and refused again, or no sender runs; the log of `postlane outbound` says which"
+    limits = ", ".join(section.budgets) or "no budgets"
+    ramp = "" if section.warm_up is None else f"; warm-up {section.warm_up}, since {section.warm_up_since}"
+    yield f"  {section.host}:{section.port}; {section.connections} connections; {limits}{ramp}"
+    ways = [_route_words(route, view.relay, report) for route in survey.routes if route.name in report.routes]
+    yield f"  routes: {', '.join(ways) or 'none leads here: it is not used'}"
+    if ways:
+        yield f"  waiting: {_waiting_words(report.waiting)}"
+    if report.waiting.ready:
+        yield f"  {_forecast_words(report)}"
+
+
+def state_words(view: RelayView, now: datetime) -> str:
+    """What a relay does now, and why."""
+    match view.state:
+        case RelayState.PAUSED:
+            resume = f"postlane relays resume {shlex.quote(view.relay)}"
+            end = _end_words(view.until, "somebody resumes it")
+            return f"PAUSED by {view.by} since {moment_text(view.since)}, {end}: {shortened(view.reason, 300)}; to let it go on: {resume}"
+        case RelayState.HELD:
+            end = "nobody knows until when" if view.until is None else f"probably {_until(view.until, now)}"
+            return (
+                f"HELD since {moment_text(view.since)} ({view.cause}), {end}: {shortened(view.reason, 300)}"
+            )
+        case RelayState.PASSED_OVER:
+            last = "" if view.answered_at is None else f" its own last answer: {_ago(view.answered_at, now)};"
+            return (
+                f"PASSED OVER: {view.stand_in} sends in its place, last {_ago(view.told_at, now)};{last} "
+                "the line relay_held in the log of `postlane outbound` says why"
+            )
+        case RelayState.DUE:
+            return (
+                f"DUE: it was held ({view.cause}) until {moment_text(view.until)} and is tried with the next mail; "
+                f"nothing is known of it since. It was held because: {shortened(view.reason, 300)}"
+            )
+        case RelayState.SENDS:
+            return f"SENDS: its last answer to a mail came {_ago(view.answered_at, now)}"
+        case RelayState.UNKNOWN:
+            return "UNKNOWN: none of the newest statuses names it; mail will show"
+        case _:
+            assert_never(view.state)
+
+
+def report_json(report: RelayReport, survey: Survey) -> Json:
+    """One relay; the keys are stable."""
+    view, section = report.view, report.section
+    through = report.through_seconds
+    return {
+        "relay": view.relay,
+        "state": view.state.value,
+        "cause": view.cause,
+        "reason": view.reason,
+        "by": view.by,
+        "since": iso(view.since),
+        "until": iso(view.until),
+        "told_at": iso(view.told_at),
+        "answered_at": iso(view.answered_at),
+        "stand_in": view.stand_in,
+        "host": section.host,
+        "port": section.port,
+        "connections": section.connections,
+        "budgets": list(section.budgets),
+        "warm_up": section.warm_up,
+        "warm_up_since": None if section.warm_up_since is None else section.warm_up_since.isoformat(),
+        "routes": [
+            {
+                "route": route.name,
+                "tier": tier + 1,
+                "weight": weight,
+                "waiting": _waiting_json(report.routes[route.name]),
+            }
+            for route in survey.routes
+            for tier, relays in enumerate(route.tiers)
+            for name, weight in relays
+            if name == view.relay
+        ],
+        "waiting": _waiting_json(report.waiting),
+        "waiting_estimated": survey.estimated > 0,
+        "through_seconds_at_best": None if isinstance(through, Never) or through is None else round(through),
+        "through_never": through.reason if isinstance(through, Never) else None,
+    }
+
+
+def pause_json(relay: str, pause: Pause | None, *, changed: bool) -> Json:
+    """What `pause` and `resume` have come to; the keys are stable."""
+    return {
+        "relay": relay,
+        "paused": pause is not None,
+        "changed": changed,
+        "reason": None if pause is None else pause.reason,
+        "by": None if pause is None else pause.by,
+        "since": None if pause is None else iso(moment(pause.since)),
+        "until": None if pause is None or pause.until is None else iso(moment(pause.until)),
+    }
+
+
+def pause_words(pause: Pause) -> str:
+    """Since when, by whom, until when and why a relay is paused."""
+    until = None if pause.until is None else moment(pause.until)
+    end = _end_words(until, "somebody resumes it")
+    return f"since {moment_text(moment(pause.since))} by {pause.by}, {end}: {shortened(pause.reason)}"
+
+
+def _end_words(until: datetime | None, without: str) -> str:
+    return f"until {without if until is None else moment_text(until)}"
+
+
+def _until(until: datetime, now: datetime) -> str:
+    return f"until {moment_text(until)} (in {span_text((until - now).total_seconds())})"
+
+
+def _ago(at: datetime | None, now: datetime) -> str:
+    if at is None:
+        return "-"
+    return f"{moment_text(at)} ({span_text(max(0.0, (now - at).total_seconds()))} ago)"
+
+
+def _is_overdue(view: RelayView, now: datetime) -> bool:
+    return view.until is not None and (now - view.until).total_seconds() > OVERDUE_SECONDS
+
+
+def _route_words(route: Route, relay: str, report: RelayReport) -> str:
+    (tier,) = [number for number, relays in enumerate(route.tiers) if relay in dict(relays)]
+    place = ORDINALS[tier] if tier < len(ORDINALS) else f"{tier + 1}th"
+    share = dict(route.tiers[tier])
+    weight = f", weight {share[relay]} of {sum(share.values())}" if len(share) > 1 else ""
+    ready = report.routes[route.name].ready
+    waits = f", {ready} mails may go now" if len(report.routes) > 1 else ""
+    return f"{route.name} ({place}{weight}{waits})"
+
+
+def _waiting_words(waiting: Waiting) -> str:
+    ready = f"{waiting.ready} mails may go now"
+    if waiting.ready:
+        ready += f" ({waiting.unread} unread or with a sender, {waiting.parked} in the journal)"
+    return f"{ready}; {waiting.later} wait for their own time, {waiting.for_person} for a person"
+
+
+def _forecast_words(report: RelayReport) -> str:
+    through = report.through_seconds
+    if isinstance(through, Never):
+        return f"backlog through: not foreseeable: {through.reason}"
+    if through is None:
+        return "backlog through: no budget bounds it: as fast as the relay takes it"
+    rest = "" if report.section.budgets else ", then as fast as the relay takes it"
+    return f"backlog through in about {span_text(through)} at best{rest}"
+
+
+def _waiting_json(waiting: Waiting) -> Json:
+    return {
+        "ready": waiting.ready,
+        "unread": waiting.unread,
+        "journal": waiting.parked,
+        "later": waiting.later,
+        "for_person": waiting.for_person,
+    }
