@@ -29,11 +29,6 @@ def check_configuration(settings: Settings, file: Path | None) -> Iterator[Check
             "no mailbox is configured: `postlane inbound` will not start",
             "add [mailboxes.NAME] where mail is to be received",
         )
-    if len(settings.relays) > 1:
-        names = ", ".join(settings.relays)
-        yield fail(
-            "config", f"the outbound service takes one relay, configured are {names}", "keep one of them"
-        )
     yield from _check_signing(settings.signing)
     yield from _check_reply_rules(settings.outbound.reply_rules_file)
     plain = [
