@@ -258,10 +258,16 @@ class Lanes:
             self.note(lane, mail, now, why)
 
     def note(self, lane: Lane, mail: LaneMail, now: float, why: Why) -> None:
-        """Write down why this mail waits."""
-        mail.cause, mail.reason = why.cause, why.reason
+        """Write down why this mail waits: what holds its route back, where nothing else does for longer."""
         next_at = None if self.is_held(lane) else max(mail.due, lane.mails[0].due)
-        self.committing.add(Outcome(mail, self.scribe.waits(mail, now, next_at, why.state), now))
+        hold = self.holds.get(mail.route)
+        if hold is not None and next_at is not None and (hold.until is None or next_at <= hold.until):
+            mail.cause, mail.reason = hold.cause, hold.reason
+            status = self.scribe.held(mail, hold, now)
+        else:
+            mail.cause, mail.reason = why.cause, why.reason
+            status = self.scribe.waits(mail, now, next_at, why.state)
+        self.committing.add(Outcome(mail, status, now))
 
     @property
     def all_held(self) -> bool:

@@ -1,6 +1,7 @@
 """Routes: mail of one never waits for another's relays."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from postlane.core.events.status import MailState, Origin
 from postlane.core.routing.routes import Route
@@ -16,6 +17,7 @@ from postlane.core.sending.lane_mail import (
     SlotsFree,
     Tick,
 )
+from postlane.core.sending.lane_relief import BASE_SECONDS_MAX
 from unit.core.lane_bench import NOW, POLICY, Bench, arrival, put, sent, states
 
 TWO_WAYS = replace(POLICY, routes=(Route(name="bulk", tags=frozenset({"bulk"})), Route()))
@@ -112,3 +114,36 @@ def test_parked_mail_takes_the_route_that_the_configuration_names_now() -> None:
         bench.play(Loaded(load.origin, bulk(load.origin.offset, "t").content))
     assert starts(bench, "default") == []
     assert starts(bench, "bulk") == [(0, "bulk"), (1, "bulk")]
+
+
+def test_mail_of_a_held_route_that_is_parked_still_says_what_holds_it() -> None:
+    bench = Bench(policy=TWO_WAYS)
+    bench.play(HOLD)
+    bench.arrive(bulk(0, "a"), bulk(1, "a"), arrival(2, "b"))
+    bench.commit()
+    for _ in range(2):  # the first look finds the base, the second one that it has stood for long
+        bench.now += BASE_SECONDS_MAX
+        bench.play(Tick())
+    batch, _ = bench.commit()
+    told = [keyed.status for keyed in batch.statuses]
+    assert [(status.offset, status.cause) for status in told] == [(0, "quota"), (1, "quota")]
+    assert {status.next_attempt_at for status in told} == {datetime.fromtimestamp(NOW + 5000, UTC)}
+    assert len(batch.puts) == 2
+
+
+def test_mail_of_a_held_route_that_is_due_later_says_so() -> None:
+    bench = Bench(policy=TWO_WAYS)
+    bench.play(HOLD)
+    later = bulk(0, "a")
+    assert later.content.request is not None
+    not_before = datetime.fromtimestamp(NOW + 9000, UTC)
+    bench.arrive(
+        replace(
+            later,
+            content=replace(later.content, request=replace(later.content.request, not_before=not_before)),
+        )
+    )
+    batch, _ = bench.commit()
+    assert [(keyed.status.cause, keyed.status.next_attempt_at) for keyed in batch.statuses] == [
+        ("scheduled", not_before)
+    ]
