@@ -7,7 +7,7 @@ from integration.cli.test_with_outbound import sender
 from integration.postlane_process import eventually
 from localstack.relay_client import RelayControl
 
-HOLD_DEAD = '[outbound]\non_dead = "hold"\n'
+HOLD_DEAD = '[outbound]\non_dead = "hold"\nsuppress_unknown_seconds = 0\n'
 
 
 def subjects(relay: RelayControl) -> list[str]:
