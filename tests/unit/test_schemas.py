@@ -30,10 +30,34 @@ from postlane.core.events.received import (
     ReceivedAttachment,
     Verdicts,
 )
+from postlane.core.events.relay_lease import (
+    Amount,
+    Claim,
+    LeaseGrant,
+    LeaseKind,
+    LeaseRequest,
+    Need,
+    Outstanding,
+    Parcel,
+    RelayHold,
+    RelayLease,
+    RelayReport,
+    RelaySnapshot,
+    ReportOutcome,
+    Returned,
+    Tally,
+)
 from postlane.core.events.request import AutoSubmitted, MailRequested, RequestedAttachment
 from postlane.core.events.status import MailState, MailStatus, RecipientOutcome, RecipientState, SmtpReply
 
-EVENTS: tuple[type[Event], ...] = (MailRequested, MailStatus, MailReceived, MailboxCursor, Command)
+EVENTS: tuple[type[Event], ...] = (
+    MailRequested,
+    MailStatus,
+    MailReceived,
+    MailboxCursor,
+    Command,
+    RelayLease,
+)
 RECORDS = {
     kind.__name__: kind
     for kind in (
@@ -48,11 +72,34 @@ RECORDS = {
         MatchCandidate,
         Classification,
         Verdicts,
+        Amount,
+        Need,
+        Returned,
+        LeaseRequest,
+        Parcel,
+        RelayHold,
+        LeaseGrant,
+        RelayReport,
+        Tally,
+        Outstanding,
+        Claim,
+        RelaySnapshot,
     )
 }
 ENUMS = {
     kind.__name__: kind
-    for kind in (Disposition, AutoSubmitted, MailState, RecipientState, ParseStatus, MatchKind, Label, Wish)
+    for kind in (
+        Disposition,
+        AutoSubmitted,
+        MailState,
+        RecipientState,
+        ParseStatus,
+        MatchKind,
+        Label,
+        Wish,
+        LeaseKind,
+        ReportOutcome,
+    )
 }
 FILES = load_schema_files()
 NEWEST = {file.record: file for file in FILES}

@@ -6,6 +6,7 @@ from typing import assert_never
 from postlane.adapters.avro_codec import Event, record_name
 from postlane.core.events.command import Command
 from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.relay_lease import RelayLease, lease_id
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 from postlane.core.events.trail import Headers
@@ -23,15 +24,16 @@ def cloud_event_headers(event: Event, source: str) -> Headers:
         "ce_id": identity,
         "ce_source": source,
         "ce_type": record_name(type(event)),
-        "ce_time": rfc3339(happened_at),
         "content-type": CONTENT_TYPE,
     }
+    if happened_at is not None:
+        attributes["ce_time"] = rfc3339(happened_at)
     if subject:
         attributes["ce_subject"] = subject
     return tuple((name, value.encode("utf-8", "replace")) for name, value in attributes.items())
 
 
-def _attributes(event: Event) -> tuple[str, datetime, str | None]:
+def _attributes(event: Event) -> tuple[str, datetime | None, str | None]:
     match event:
         case MailRequested():
             return event.event_id, event.requested_at, event.ticket_id
@@ -44,5 +46,7 @@ def _attributes(event: Event) -> tuple[str, datetime, str | None]:
             return f"{place}/{event.uid_validity}/{event.uid}/{event.settled_uid}", event.updated_at, place
         case Command():
             return event.command_id, event.issued_at, event.ticket_id or event.relay or event.recipient
+        case RelayLease():
+            return lease_id(event), None, event.relay  # it counts by the brokers' clock alone
         case _:
             assert_never(event)

@@ -8,6 +8,7 @@ from postlane.adapters.avro_codec import Event
 from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.core.events.mail import Address, BlobRef
 from postlane.core.events.received import MailboxCursor, MailReceived, ParseStatus, Verdicts
+from postlane.core.events.relay_lease import LeaseRequest, lease_of
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState, MailStatus
 
@@ -73,3 +74,11 @@ def test_headers_name_the_event(event: Event, kind: str, identity: str, subject:
         "content-type": "application/avro",
     }
     assert headers == expected | ({} if subject is None else {"ce_subject": subject})
+
+
+def test_a_record_without_a_time_has_no_ce_time() -> None:
+    request = LeaseRequest(number=3, seen=0, wants=(), using=(), needs=(), returned=())
+    headers = dict(cloud_event_headers(lease_of("relay", "sender1", request), "/postlane/outbound"))
+    assert headers["ce_id"] == b"relay/sender1/request/3"
+    assert headers["ce_subject"] == b"relay"
+    assert "ce_time" not in headers
