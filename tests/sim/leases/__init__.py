@@ -1,0 +1,1 @@
+"""Seeded simulation of sharing a relay by leases (core.sharing)."""
