@@ -14,7 +14,8 @@ from postlane.core.routing.routes import Route
 from postlane.ops.output import Json, iso, moment_text, shortened, span_text
 from postlane.ops.relay_survey import RelayReport, Survey
 
-OVERDUE_SECONDS = 60.0  # a probe is made within seconds if mail waits
+SILENT_SECONDS = 60.0  # mail that may go is answered, and a relay probed, within seconds
+UNEXPLAINED = {RelayState.DUE, RelayState.SENDS, RelayState.UNKNOWN}  # nothing tells why mail waits
 ORDINALS = ("first", "second", "third")
 
 
@@ -22,8 +23,8 @@ def report_lines(report: RelayReport, survey: Survey) -> Iterator[str]:
     """One relay for people."""
     view, section = report.view, report.section
     yield f"{view.relay}  {state_words(view, survey.now)}"
-    if view.state is RelayState.DUE and report.waiting.ready and _is_overdue(view, survey.now):
-        yield "  mail waits all the same: either it was tried and refused again, or no sender runs; the log of `postlane outbound` says which"
+    if report.waiting.ready and view.state in UNEXPLAINED and _is_silent(survey):
+        yield "  mail waits, and no relay answers: either one was tried and refused again, or no sender runs; see the log of `postlane outbound`"
     limits = ", ".join(section.budgets) or "no budgets"
     ramp = "" if section.warm_up is None else f"; warm-up {section.warm_up}, since {section.warm_up_since}"
     yield f"  {section.host}:{section.port}; {section.connections} connections; {limits}{ramp}"
@@ -43,20 +44,19 @@ def state_words(view: RelayView, now: datetime) -> str:
             end = _end_words(view.until, "somebody resumes it")
             return f"PAUSED by {view.by} since {moment_text(view.since)}, {end}: {shortened(view.reason, 300)}; to let it go on: {resume}"
         case RelayState.HELD:
-            end = "nobody knows until when" if view.until is None else f"probably {_until(view.until, now)}"
-            return (
-                f"HELD since {moment_text(view.since)} ({view.cause}), {end}: {shortened(view.reason, 300)}"
-            )
+            sure = "probably" if view.told_by is None else "at least"
+            end = "nobody knows until when" if view.until is None else f"{sure} {_until(view.until, now)}"
+            return f"HELD since {moment_text(view.since)}{_why(view)}, {end}{_reason(view)}"
         case RelayState.PASSED_OVER:
             last = "" if view.answered_at is None else f" its own last answer: {_ago(view.answered_at, now)};"
             return (
-                f"PASSED OVER: {view.stand_in} sends in its place, last {_ago(view.told_at, now)};{last} "
+                f"PASSED OVER: {view.told_by} sends in its place, last {_ago(view.told_at, now)};{last} "
                 "the line relay_held in the log of `postlane outbound` says why"
             )
         case RelayState.DUE:
             return (
-                f"DUE: it was held ({view.cause}) until {moment_text(view.until)} and is tried with the next mail; "
-                f"nothing is known of it since. It was held because: {shortened(view.reason, 300)}"
+                f"DUE: it was held{_why(view)} until {moment_text(view.until)} and is tried with the next mail; "
+                f"nothing is known of it since{_reason(view)}"
             )
         case RelayState.SENDS:
             return f"SENDS: its last answer to a mail came {_ago(view.answered_at, now)}"
@@ -64,6 +64,19 @@ def state_words(view: RelayView, now: datetime) -> str:
             return "UNKNOWN: none of the newest statuses names it; mail will show"
         case _:
             assert_never(view.state)
+
+
+def _why(view: RelayView) -> str:
+    return "" if view.cause is None else f" ({view.cause})"
+
+
+def _reason(view: RelayView) -> str:
+    if view.told_by is None:
+        return f": {shortened(view.reason, 300)}"
+    return (
+        f": no relay of its routes takes mail, the next to be tried is {view.told_by}; "
+        "why this one takes none, the line relay_held in the log of `postlane outbound` says"
+    )
 
 
 def report_json(report: RelayReport, survey: Survey) -> Json:
@@ -80,7 +93,7 @@ def report_json(report: RelayReport, survey: Survey) -> Json:
         "until": iso(view.until),
         "told_at": iso(view.told_at),
         "answered_at": iso(view.answered_at),
-        "stand_in": view.stand_in,
+        "told_by": view.told_by,
         "host": section.host,
         "port": section.port,
         "connections": section.connections,
@@ -140,8 +153,9 @@ def _ago(at: datetime | None, now: datetime) -> str:
     return f"{moment_text(at)} ({span_text(max(0.0, (now - at).total_seconds()))} ago)"
 
 
-def _is_overdue(view: RelayView, now: datetime) -> bool:
-    return view.until is not None and (now - view.until).total_seconds() > OVERDUE_SECONDS
+def _is_silent(survey: Survey) -> bool:
+    answers = [report.view.answered_at for report in survey.relays if report.view.answered_at is not None]
+    return not answers or (survey.now - max(answers)).total_seconds() > SILENT_SECONDS
 
 
 def _route_words(route: Route, relay: str, report: RelayReport) -> str:

@@ -73,7 +73,7 @@ class Surveyor:
         standing = read_pauses(self.log, self.codec, self.control, settings.relays)
         statuses = self._newest_statuses()
         waiting, estimated = self._waiting(statuses, routes, now)
-        heard = hear(statuses)
+        heard = hear(statuses, routes)
         relays = [
             _report(
                 view_relay(name, standing.pause_of(name, now.timestamp()), heard, routes, now),

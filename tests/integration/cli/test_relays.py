@@ -96,7 +96,7 @@ def test_a_relay_that_is_passed_over_is_seen(desk: Desk, ticket: str, relay: Rel
         desk.send(ticket)
         relay.wait_for(lambda mails: len(mails) >= 1)
         eventually("seen", lambda: shown(desk, config, "first")["state"] == "passed_over")
-    assert shown(desk, config, "first")["stand_in"] == "main"
+    assert shown(desk, config, "first")["told_by"] == "main"
     assert shown(desk, config)["state"] == "sends"
     assert "first  PASSED OVER: main sends in its place, last " in desk.run("relays", config=config).out
 

@@ -15,7 +15,7 @@ from postlane.core.partitioner import partition_of
 from postlane.core.relays.backlog import Waiting
 from postlane.core.relays.relay_state import RelayState
 from postlane.core.sending.pointers import Pointers, encode_pointers
-from postlane.ops.relay_output import report_json, report_lines
+from postlane.ops.relay_output import UNEXPLAINED, report_json, report_lines
 from postlane.ops.relay_survey import STATUSES_MAX, UNREAD_MAX, Survey, Surveyor
 from postlane.ports import CommitPoint, NewRecord, TopicPartition
 from unit.ops.test_status_search import CODEC, GROUP, MAIN, NOW, PARTITIONS, STATUS, World
@@ -229,11 +229,11 @@ def test_every_state_has_words(office: Office, state: RelayState, words: str) ->
     ended = {"next_attempt_at": NOW - timedelta(minutes=5), "cause": "quota", "relay": "main"}
     match state:
         case RelayState.SENDS:
-            office.status(TICKET, "e", 0, MailState.SENT, relay="main")
+            office.status(TICKET, "e", 99, MailState.SENT, relay="main")
         case RelayState.DUE:
-            office.status(TICKET, "e", 0, MailState.DEFERRED, **ended)
+            office.status(TICKET, "e", 99, MailState.DEFERRED, **ended)
         case RelayState.PASSED_OVER:
-            office.status(TICKET, "e", 0, MailState.SENT, relay="backup")
+            office.status(TICKET, "e", 99, MailState.SENT, relay="backup")
         case RelayState.PAUSED:
             office.pause("main")
         case _:
@@ -243,7 +243,19 @@ def test_every_state_has_words(office: Office, state: RelayState, words: str) ->
     lines = list(report_lines(survey.relays[0], survey))
     assert survey.relays[0].view.state is state
     assert lines[0].startswith(words)
-    assert any("no sender runs" in line for line in lines) is (state is RelayState.DUE)
+    assert any("no sender runs" in line for line in lines) is (state in UNEXPLAINED)
+
+
+def test_a_hold_that_another_relay_tells_of_in_words(office: Office) -> None:
+    office.status(
+        TICKET, "e", 0, MailState.DEFERRED, next_attempt_at=NOW + timedelta(minutes=5), relay="backup"
+    )
+    survey = office.survey(routes={"rest": {"relays": ["main", "backup"]}})
+    assert next(report_lines(survey.relays[0], survey)) == (
+        "main  HELD since 2026-11-22 11:00:00Z, at least until 2026-11-22 12:05:00Z (in 5 min): no relay of its routes "
+        "takes mail, the next to be tried is backup; why this one takes none, the line relay_held in the log of "
+        "`postlane outbound` says"
+    )
 
 
 def test_the_keys_of_the_json(office: Office) -> None:
@@ -260,7 +272,7 @@ def test_the_keys_of_the_json(office: Office) -> None:
         "until": None,
         "told_at": None,
         "answered_at": None,
-        "stand_in": None,
+        "told_by": None,
         "host": "backup.example.com",
         "port": 587,
         "connections": 4,

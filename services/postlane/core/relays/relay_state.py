@@ -4,17 +4,19 @@ Asked in this order, and the first that holds is its state:
 
 state        because
 PAUSED       a person has paused it (mail.control)
-HELD         senders said that it is held, and until when; that time has not come, and it has answered nothing since
+HELD         senders said that it is held, or another one with which it shares every route of that one, and until when; that time has not
+             come, and it has answered nothing since
 PASSED_OVER  a relay that sends only while this one is held has answered later
 DUE          it was held, and the time is over: the next mail tries it. With mail that goes on waiting, a probe was refused, or no sender runs
 SENDS        it has answered since
 UNKNOWN      no status that was looked at names it
 
-Senders say that a relay is held once for each mail that meets the hold, and only where no relay of the mail's route takes it.
+Senders speak of a hold once for each mail that meets it, only where no relay of the mail's route takes it, and name the relay that will
+be tried first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -41,13 +43,21 @@ class RelayState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldWord:
-    """A hold as senders told of it: since when, when they last spoke of it, and when they expect its end."""
+    """A hold as senders told of it: since when, when they last spoke of it, and when they expect its end.
 
-    cause: str
+    `told_by`: they named this other relay, and so said that no relay of its route takes mail; why this one does not, nobody said.
+    """
+
+    cause: str | None
     reason: str
     since: datetime
     told_at: datetime
     until: datetime | None
+    told_by: str | None = None
+
+    def stands(self, at: datetime) -> bool:
+        """Whether its time has not come."""
+        return self.until is None or at < self.until
 
     def is_over(self, answered_at: datetime | None) -> bool:
         """Whether an answer of the relay shows that the hold has ended: one that cannot be to a mail already in flight."""
@@ -67,7 +77,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayView:
-    """A relay's state. `until` None: nobody knows, or a person decides; `stand_in` sends in its place (PASSED_OVER)."""
+    """A relay's state. `until` None: nobody knows, or a person decides. `told_by`: the other relay whose words tell of it."""
 
     relay: str
     state: RelayState
@@ -78,11 +88,11 @@ class RelayView:
     until: datetime | None = None
     told_at: datetime | None = None
     answered_at: datetime | None = None
-    stand_in: str | None = None
+    told_by: str | None = None
 
 
-def hear(statuses: Iterable[MailStatus]) -> dict[str, Heard]:
-    """What statuses of any partitions, in any order, say about each relay that they name."""
+def hear(statuses: Iterable[MailStatus], routes: Sequence[Route]) -> dict[str, Heard]:
+    """What statuses of any partitions, in any order, say about each relay."""
     heard: dict[str, Heard] = {}
     for status in sorted(statuses, key=lambda one: one.occurred_at):
         if status.relay is None:
@@ -91,6 +101,9 @@ def hear(statuses: Iterable[MailStatus]) -> dict[str, Heard]:
         if tells_of_hold(status):
             if status.cause != CAUSE_PAUSED:  # mail.control knows better whether it still stands
                 heard[status.relay] = Heard(_hold(before, status), before.answered_at)
+            for other in held_with(status.relay, routes):
+                theirs = heard.get(other, Heard())
+                heard[other] = Heard(_implied_hold(theirs, status), theirs.answered_at)
         elif status.state is MailState.SENT or status.reply is not None:
             heard[status.relay] = Heard(before.hold, status.occurred_at)
     return heard
@@ -98,14 +111,26 @@ def hear(statuses: Iterable[MailStatus]) -> dict[str, Heard]:
 
 def _hold(before: Heard, status: MailStatus) -> HoldWord:
     """The hold that stood before goes on, unless the relay has answered in between."""
-    goes_on = before.hold is not None and not before.hold.is_over(before.answered_at)
+    last = before.hold
+    goes_on = last is not None and not last.is_over(before.answered_at)
     return HoldWord(
         cause=status.cause,
         reason=status.reason,
-        since=before.hold.since if before.hold is not None and goes_on else status.occurred_at,
+        since=last.since if last is not None and goes_on else status.occurred_at,
         told_at=status.occurred_at,
         until=status.next_attempt_at,
     )
+
+
+def _implied_hold(before: Heard, status: MailStatus) -> HoldWord | None:
+    """That no relay of its route took the mail, either: news only where no hold of its own stands."""
+    last, at = before.hold, status.occurred_at
+    own_stands = last is not None and last.told_by is None and last.stands(at)
+    if status.next_attempt_at is None or (
+        own_stands and last is not None and not last.is_over(before.answered_at)
+    ):
+        return last
+    return replace(_hold(before, status), cause=None, reason="", told_by=status.relay)
 
 
 def view_relay(
@@ -125,7 +150,7 @@ def view_relay(
             answered_at=own.answered_at,
         )
     hold = None if own.hold is None or own.hold.is_over(own.answered_at) else own.hold
-    if hold is not None and (hold.until is None or now < hold.until):
+    if hold is not None and hold.stands(now):
         return _held(relay, RelayState.HELD, hold, own.answered_at)
     other = _stand_in(relay, own, hold, heard, routes)
     if other is not None:
@@ -134,7 +159,7 @@ def view_relay(
             state=RelayState.PASSED_OVER,
             told_at=heard[other].answered_at,
             answered_at=own.answered_at,
-            stand_in=other,
+            told_by=other,
         )
     if hold is not None:
         return _held(relay, RelayState.DUE, hold, own.answered_at)
@@ -152,6 +177,7 @@ def _held(relay: str, state: RelayState, hold: HoldWord, answered_at: datetime |
         until=hold.until,
         told_at=hold.told_at,
         answered_at=answered_at,
+        told_by=hold.told_by,
     )
 
 
@@ -174,6 +200,12 @@ def stands_behind(relay: str, other: str, routes: Sequence[Route]) -> bool:
     """Whether the other stands in an earlier tier wherever this relay is used: then this one sends only while the other is held."""
     used = [route for route in routes if relay in route.relays]
     return bool(used) and all(_tier(route, other) < _tier(route, relay) for route in used)
+
+
+def held_with(relay: str, routes: Sequence[Route]) -> frozenset[str]:
+    """The others that stand in every route of this relay: where no relay of its route takes mail, they do not."""
+    used = [frozenset(route.relays) for route in routes if relay in route.relays]
+    return frozenset.intersection(*used) - {relay} if used else frozenset()
 
 
 def _tier(route: Route, relay: str) -> int:

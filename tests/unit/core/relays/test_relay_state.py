@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from postlane.core.control.standing import Pause
 from postlane.core.events.status import MailState, MailStatus, RecipientOutcome, RecipientState, SmtpReply
-from postlane.core.relays.relay_state import RelayState, RelayView, hear, stands_behind, view_relay
+from postlane.core.relays.relay_state import RelayState, RelayView, hear, held_with, stands_behind, view_relay
 from postlane.core.routing.routes import Route
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -55,7 +55,7 @@ def deferred(seconds: float, reply: SmtpReply | None = REPLY) -> MailStatus:
 
 
 def view(now: float, *statuses: MailStatus, pause: Pause | None = None) -> RelayView:
-    return view_relay("main", pause, hear(statuses), ROUTES, at(now))
+    return view_relay("main", pause, hear(statuses, ROUTES), ROUTES, at(now))
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,11 @@ def view(now: float, *statuses: MailStatus, pause: Pause | None = None) -> Relay
         ([sent(30, "backup")], 31, RelayState.PASSED_OVER),
         ([sent(30, "backup"), sent(31)], 32, RelayState.SENDS),
         ([sent(30, "backup"), held(40, 300)], 400, RelayState.DUE),
+        ([sent(0), held(40, 300, "backup")], 41, RelayState.HELD),  # else it would have taken that mail
+        ([sent(0), held(40, 300, "backup")], 301, RelayState.DUE),
+        ([held(40, 300, "backup"), sent(80)], 81, RelayState.SENDS),
+        ([sent(0), held(40, None, "backup", "paused")], 41, RelayState.SENDS),
+        ([sent(0), held(40, 300, "elsewhere")], 41, RelayState.SENDS),
     ],
 )
 def test_the_newest_words_decide(statuses: list[MailStatus], now: float, state: RelayState) -> None:
@@ -125,9 +130,41 @@ def test_a_hold_after_an_answer_is_a_new_one() -> None:
     assert view(321, held(0, 300), sent(310), held(320, 900)).since == at(320)
 
 
+def test_a_hold_that_another_relay_tells_of_has_no_cause_of_its_own() -> None:
+    implied = view(41, sent(0), held(40, 300, "backup"), held(41, 350, "backup"))
+    assert implied == RelayView(
+        relay="main",
+        state=RelayState.HELD,
+        since=at(40),
+        until=at(350),
+        told_at=at(41),
+        answered_at=at(0),
+        told_by="backup",
+    )
+    assert view(42, held(40, 300, "backup"), held(41, 350)).cause == "quota"
+    own = view(42, held(0, 900), held(40, 300, "backup"))
+    assert (own.cause, own.until, own.told_by) == ("quota", at(900), None)
+
+
+@pytest.mark.parametrize(
+    ("routes", "others"),
+    [
+        ([["main"]], set()),
+        ([["main", "backup"]], {"backup"}),
+        ([["backup", "third", "main"]], {"backup", "third"}),
+        ([["main", "backup", "third"], ["main", "third"]], {"third"}),
+        ([["main", "backup"], ["main"]], set()),  # it may have been named for the mail of the second route
+        ([["backup"]], set()),
+    ],
+)
+def test_who_is_held_with_it_stands_in_all_of_its_routes(routes: list[list[str]], others: set[str]) -> None:
+    made = [Route(tiers=tuple(((name, 1),) for name in relays)) for relays in routes]
+    assert held_with("main", made) == others
+
+
 def test_who_sends_in_its_place_is_named() -> None:
     passed = view(100, sent(0), sent(90, "backup"))
-    assert (passed.stand_in, passed.told_at, passed.answered_at) == ("backup", at(90), at(0))
+    assert (passed.told_by, passed.told_at, passed.answered_at) == ("backup", at(90), at(0))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +198,7 @@ WORDS = st.one_of(
 def test_the_order_of_reading_does_not_matter(words: list[MailStatus], random: object) -> None:
     shuffled = list(words)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert hear(shuffled) == hear(words)
+    assert hear(shuffled, ROUTES) == hear(words, ROUTES)
 
 
 @given(st.lists(WORDS), st.integers(501, 2000))
