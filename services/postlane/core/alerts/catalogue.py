@@ -41,7 +41,8 @@ KINDS: Mapping[AlertName, AlertKind] = {
         severity=Severity.WARNING,
         raised="Relay {subject} holds mail back",
         cleared="Relay {subject} holds no mail back any more",
-        action="Nothing is lost and nothing need be sent again: mail waits, and goes when the hold is over. The reason names the limit; "
+        action="Nothing is lost and nothing need be sent again: mail waits, and goes when the hold is over. `postlane relays` shows until when, "
+        "what waits, and how soon that may be through. The reason names the limit; "
         "if it is met often, have it raised by the provider, or give the route another relay.",
     ),
     AlertName.RELAY_LOGIN_BROKEN: AlertKind(
@@ -55,7 +56,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
         severity=Severity.CRITICAL,
         raised="Relay {subject} cannot be used",
         cleared="Relay {subject} can be used again",
-        action="Mail waits, and the relay is tried again by itself. Look at the reason: is the relay running, is it reachable from here, is its "
+        action="Mail waits, or goes by other relays of its route (`postlane relays`), and the relay is tried again by itself. Look at the reason: is the relay running, is it reachable from here, is its "
         "certificate valid? `postlane doctor` tries it at once.",
     ),
     AlertName.RELAY_GRANT_ENDS: AlertKind(
@@ -75,7 +76,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
         severity=Severity.WARNING,
         raised="Mail that could go is not sent",
         cleared="Mail goes without delay again",
-        action="Is a relay held? Then its own alert says why. If none is, more mail comes than the relays may take: look at their connections and "
+        action="`postlane relays`: is one held? Then its own alert says why. If none is, more mail comes than the relays may take: look at their connections and "
         "budgets, and at the service's log.",
     ),
 }
