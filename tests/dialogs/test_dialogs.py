@@ -12,7 +12,15 @@ from fakes.token_server import CLIENT_ID, CLIENT_SECRET, TokenServer
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.config.relay_section import RelaySection
-from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld, describe, judge
+from postlane.core.smtp.attempt import (
+    Attempted,
+    Judgement,
+    RecipientTrouble,
+    RelayHeld,
+    SenderHeld,
+    describe,
+    judge,
+)
 from postlane.core.smtp.transcript import Envelope
 
 FOLDER = Path(__file__).parent
@@ -96,6 +104,8 @@ def tell(judgement: Judgement) -> list[str]:
             auth = " auth" if held.auth else ""
             wait = "" if held.wait_seconds is None else f" wait {held.wait_seconds:g}"
             return [f"held {held.cause}{auth}{wait}: {describe(held.reply)}"]
+        case SenderHeld() as refused:
+            return [f"sender held {refused.cause} wait {refused.wait_seconds:g}: {describe(refused.reply)}"]
         case Attempted() as attempted:
             return [
                 *(f"delivered {address}" for address in attempted.delivered),

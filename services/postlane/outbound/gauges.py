@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from typing import assert_never
 
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.token_source import Standing
@@ -10,7 +11,7 @@ from postlane.core.events.status import MailState
 from postlane.core.limits.permission import Hold
 from postlane.core.sending.lane_mail import WriteBatch
 from postlane.core.sending.lanes import Lanes
-from postlane.core.smtp.attempt import Attempted
+from postlane.core.smtp.attempt import Attempted, RelayHeld, SenderHeld
 from postlane.outbound.relay_desk import Delivery
 
 
@@ -63,17 +64,20 @@ class Gauges:
     def attempt(self, delivery: Delivery) -> None:
         """An SMTP attempt came back."""
         judgement, relay = delivery.ended.judgement, delivery.ended.relay
-        if isinstance(judgement, Attempted):
-            if not judgement.asked:
-                return  # nobody may be mailed, so no relay was asked
-            troubles = judgement.failed or judgement.waiting
-            cause = troubles[0].cause if troubles else "accepted"
-            if judgement.unknown:
-                self._metrics.counter(names.UNKNOWN_OUTCOMES, relay=relay).inc()
-            if judgement.accepted is not None:
-                self._metrics.histogram(names.DELIVERY_SECONDS).observe(max(0.0, delivery.age_seconds))
-        else:
-            cause = judgement.cause
+        match judgement:
+            case Attempted(asked=False) | SenderHeld(asked=False):
+                return
+            case Attempted():
+                troubles = judgement.failed or judgement.waiting
+                cause = troubles[0].cause if troubles else "accepted"
+                if judgement.unknown:
+                    self._metrics.counter(names.UNKNOWN_OUTCOMES, relay=relay).inc()
+                if judgement.accepted is not None:
+                    self._metrics.histogram(names.DELIVERY_SECONDS).observe(max(0.0, delivery.age_seconds))
+            case RelayHeld() | SenderHeld():
+                cause = judgement.cause
+            case _:
+                assert_never(judgement)
         self._metrics.counter(names.ATTEMPTS, relay=relay, cause=cause).inc()
         self._metrics.histogram(names.ATTEMPT_SECONDS, relay=relay).observe(delivery.seconds)
 

@@ -4,12 +4,14 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 import structlog
 
 from postlane.core.events.request import MailRequested
 from postlane.core.limits.circuit import CircuitState, Refusal
 from postlane.core.limits.governor import Governor
+from postlane.core.limits.held_senders import HeldSenders, Trial, sender_of
 from postlane.core.limits.permission import (
     Answered,
     Ending,
@@ -32,6 +34,7 @@ from postlane.core.smtp.attempt import (
     Judgement,
     RecipientTrouble,
     RelayHeld,
+    SenderHeld,
     describe,
     judge,
     with_unreachable,
@@ -64,11 +67,12 @@ class Delivery:
 class DeskParts:
     """What a desk works with: `classify` judges replies, `build` says what a message's bytes depend on beside its request.
 
-    `recipients_max`: more recipients than that go with the next attempt, None = as many as there are.
+    `senders` knows whose mail the relay refuses. `recipients_max`: more recipients than that go with the next attempt, None = as many as there are.
     `screen` says who is tried at all, `domains` which recipients' domains take mail, None = nobody is asked.
     """
 
     governor: Governor
+    senders: HeldSenders
     limit: DeadLimit
     sink: MailSink
     blobs: BlobStore
@@ -81,12 +85,16 @@ class DeskParts:
 
 @dataclass(slots=True, eq=False)
 class Errand:
-    """A mail that has started at a desk: to `recipients` now, to those `later` with the next attempt. `ending` is what the governor hears if it is cut off."""
+    """A mail that has started at a desk: to `recipients` now, to those `later` with the next attempt.
+
+    `ending` is what the governor hears if it is cut off. Where its sender is held it has no `ticket`: the relay is not asked.
+    """
 
     desk: "RelayDesk"
     attempt: Attempt
     request: MailRequested
-    ticket: Ticket
+    trial: Trial | SenderHeld
+    ticket: Ticket | None
     recipients: tuple[str, ...]
     later: tuple[str, ...]
     ending: Ending = field(default_factory=Unsent)
@@ -132,15 +140,21 @@ class RelayDesk:
     def begin(self, attempt: Attempt, now: float) -> Errand:
         """It starts; `permission` has just allowed it. The caller sees to it that it ends."""
         request, recipients = addressees(attempt)
+        sender = sender_of(request.from_address.address, request.envelope_from)
+        trial = self._parts.senders.begin(sender, now, _jitter())
         part = self._part(len(recipients), now)
-        ticket = self.governor.started(part, now)
-        return Errand(self, attempt, request, ticket, recipients[:part], recipients[part:])
+        ticket = None if isinstance(trial, SenderHeld) else self.governor.started(part, now)
+        return Errand(self, attempt, request, trial, ticket, recipients[:part], recipients[part:])
 
     def end(self, errand: Errand) -> None:
         """It is over, be it that it was cut off; the first call counts."""
-        if not errand.over:
-            errand.over = True
+        if errand.over:
+            return
+        errand.over = True
+        if errand.ticket is not None:
             self.governor.ended(errand.ticket, errand.ending, time.time())
+        if isinstance(errand.trial, Trial):
+            self._parts.senders.ended(errand.trial)
 
     def _part(self, recipients: int, now: float) -> int:
         """To how many of them a mail may go at once."""
@@ -171,11 +185,17 @@ class RelayDesk:
             judgement=judgement,
             relay=self.name,
             message_id=message_id,
-            jitter=random.random(),  # noqa: S311 - spreads retries
+            jitter=_jitter(),
         )
         return Delivery(ended, seconds, time.time() - request.requested_at.timestamp())
 
     async def _attempt(self, request: MailRequested, errand: Errand) -> tuple[str | None, Judgement]:
+        if isinstance(errand.trial, SenderHeld):
+            return None, errand.trial
+        message_id, judgement = await self._try(request, errand)
+        return message_id, self._parts.senders.judged(errand.trial, judgement, time.time(), _jitter())
+
+    async def _try(self, request: MailRequested, errand: Errand) -> tuple[str | None, Judgement]:
         asked = errand.recipients
         try:
             blobs = {
@@ -217,16 +237,25 @@ class RelayDesk:
 
     def _ending(self, judgement: Judgement) -> Ending:
         """What the attempt says about the relay."""
-        if isinstance(judgement, RelayHeld):
-            counted = judgement.reply.phase not in BEFORE_MAIL
-            return TurnedAway(
-                self._refusal(judgement.cause, judgement.reason, judgement.wait_seconds), counted
-            )
-        sent, died = judgement.accepted is not None, bool(judgement.failed)
-        if not sent and not died and all(isinstance(t.answer, Lost) for t in judgement.waiting):
+        match judgement:
+            case RelayHeld():
+                counted = judgement.reply.phase not in BEFORE_MAIL
+                return TurnedAway(
+                    self._refusal(judgement.cause, judgement.reason, judgement.wait_seconds), counted
+                )
+            case SenderHeld():
+                return Answered()
+            case Attempted():
+                return self._ending_of(judgement)
+            case _:
+                assert_never(judgement)
+
+    def _ending_of(self, attempted: Attempted) -> Ending:
+        sent, died = attempted.accepted is not None, bool(attempted.failed)
+        if not sent and not died and all(isinstance(t.answer, Lost) for t in attempted.waiting):
             return Unheard()
         too_many = (
-            self._parts.limit.note(died=died and not sent and not judgement.waiting) if sent or died else None
+            self._parts.limit.note(died=died and not sent and not attempted.waiting) if sent or died else None
         )
         if too_many is not None:
             log.error("too_many_dead", relay=self.name, reason=too_many)
@@ -237,8 +266,11 @@ class RelayDesk:
 
     @staticmethod
     def _refusal(cause: str, reason: str, wait_seconds: float | None) -> Refusal:
-        jitter = random.random()  # noqa: S311 - spreads probes
-        return Refusal(cause=cause, reason=reason, wait_seconds=wait_seconds, jitter=jitter)
+        return Refusal(cause=cause, reason=reason, wait_seconds=wait_seconds, jitter=_jitter())
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - spreads retries and probes
 
 
 def _untried(errand: Errand) -> tuple[RecipientTrouble, ...]:
@@ -263,17 +295,26 @@ def _log_attempt(
         attempt=attempt.attempt,
         seconds=round(seconds, 3),
     )
-    if isinstance(judgement, RelayHeld):
-        said.warning("mail_held", cause=judgement.cause, reason=judgement.reason)
-    elif judgement.failed:
-        first = judgement.failed[0]
-        said.warning(
-            "mail_refused", cause=first.cause, reason=describe(first.answer), refused=len(judgement.failed)
-        )
-    elif judgement.waiting:
-        first = judgement.waiting[0]
-        said.info(
-            "mail_deferred", cause=first.cause, reason=describe(first.answer), waiting=len(judgement.waiting)
-        )
-    else:
-        said.info("mail_sent", recipients=len(judgement.delivered))
+    match judgement:
+        case RelayHeld():
+            said.warning("mail_held", cause=judgement.cause, reason=judgement.reason)
+        case SenderHeld():
+            tell = said.warning if judgement.asked else said.info  # people hear of each refusal once
+            tell(
+                "sender_held",
+                cause=judgement.cause,
+                reason=judgement.reason,
+                wait_seconds=round(judgement.wait_seconds),
+            )
+        case Attempted(failed=(first, *others)):
+            said.warning(
+                "mail_refused", cause=first.cause, reason=describe(first.answer), refused=1 + len(others)
+            )
+        case Attempted(waiting=(first, *others)):
+            said.info(
+                "mail_deferred", cause=first.cause, reason=describe(first.answer), waiting=1 + len(others)
+            )
+        case Attempted():
+            said.info("mail_sent", recipients=len(judgement.delivered))
+        case _:
+            assert_never(judgement)

@@ -11,6 +11,7 @@ from postlane.config.sections import OutboundSection
 from postlane.config.settings import Settings
 from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
+from postlane.core.limits.held_senders import HeldSenders
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.screening import Listed, screening
 from postlane.core.smtp.attempt import Classify
@@ -72,6 +73,7 @@ def _desk(settings: Settings, name: str, sink: SmtpSink, tools: _Tools) -> Relay
     return RelayDesk(
         DeskParts(
             governor=_governor(name, relay),
+            senders=HeldSenders(relay.hold_seconds_max),
             limit=DeadLimit(DeadLimitPolicy(outbound.dead_limit_mails, outbound.dead_limit_share)),
             sink=sink,
             blobs=BlobDirectory(settings.blobs.directory),

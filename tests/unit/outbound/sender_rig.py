@@ -27,6 +27,7 @@ from postlane.core.events.trail import ReplayOf, encode_replay
 from postlane.core.limits.budgets import parse_budgets
 from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
+from postlane.core.limits.held_senders import HeldSenders
 from postlane.core.limits.local_limits import local_limits
 from postlane.core.metrics import OUTBOUND_METRICS
 from postlane.core.routing.routes import Route
@@ -150,6 +151,7 @@ class Limits:
     """What every relay of a rig is bound to."""
 
     hold_seconds: float = SOON
+    sender_hold_seconds_max: float = 3600.0
     recipients_max: int | None = None
     budgets: tuple[str, ...] = ()
 
@@ -175,6 +177,7 @@ def _desk(name: str, sink: MemorySink, tools: Tools) -> RelayDesk:
     return RelayDesk(
         DeskParts(
             governor=Governor(name, policy, local_limits(parse_budgets(limits.budgets, ZoneInfo))),
+            senders=HeldSenders(limits.sender_hold_seconds_max),
             limit=DeadLimit(DeadLimitPolicy(DEAD_LIMIT_MAILS, 0.5)),
             sink=sink,
             blobs=tools.blobs,

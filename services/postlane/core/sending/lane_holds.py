@@ -1,11 +1,13 @@
-"""Who stops mail from being sent: the relays of a route, for all its mail, or a person, for one ticket."""
+"""Who stops mail from being sent: the relays of a route, for all its mail, one relay, for all mail of a sender, or a person, for one ticket."""
 
 from collections.abc import Iterator
 
 from postlane.core.events.status import MailState
+from postlane.core.sending.aftermath import expires_at
 from postlane.core.sending.committing import Outcome
 from postlane.core.sending.lane_loading import loads_of_all, release_bytes
 from postlane.core.sending.lane_mail import (
+    AttemptEnded,
     Effect,
     LaneMail,
     MailDecided,
@@ -14,7 +16,8 @@ from postlane.core.sending.lane_mail import (
     TicketFreed,
     TicketHeld,
 )
-from postlane.core.sending.lanes import Lanes, Why
+from postlane.core.sending.lanes import BEHIND, Lanes, Why
+from postlane.core.smtp.attempt import SenderHeld
 
 CAUSE_TICKET_HELD = "ticket_held"
 
@@ -51,6 +54,20 @@ def route_opens(lanes: Lanes, event: RouteOpens, now: float) -> Iterator[Effect]
         lanes.age_stands_still(event.route, now - hold.since, hold.since)
         del lanes.told_of_hold[event.route]
     yield from loads_of_all(lanes, now)
+
+
+def sender_held(lanes: Lanes, mail: LaneMail, held: SenderHeld, ended: AttemptEnded, now: float) -> None:
+    """The mail waits until its sender may be tried again. No attempt is counted, and the wait is no age."""
+    expiry = expires_at(mail)
+    again_at = now + held.wait_seconds
+    mail.due = again_at if expiry is None else min(again_at, expiry)
+    mail.first_seen += max(0.0, mail.due - now)
+    mail.cause, mail.reason = held.cause, held.reason
+    lanes.record(Outcome(mail, lanes.scribe.sender_held(mail, held, ended, now), now))
+    if mail.due - now > lanes.policy.retry.memory_delay_seconds:
+        lane = lanes.lanes[mail.lane]
+        lanes.journal(lane, mail)
+        lanes.park(lane, now, BEHIND)
 
 
 def ticket_held(lanes: Lanes, event: TicketHeld, now: float) -> Iterator[Effect]:

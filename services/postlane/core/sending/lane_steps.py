@@ -12,6 +12,7 @@ from postlane.core.sending.lane_holds import (
     decided,
     route_holds,
     route_opens,
+    sender_held,
     tell_of_hold,
     ticket_freed,
     ticket_held,
@@ -44,10 +45,9 @@ from postlane.core.sending.lane_mail import (
 )
 from postlane.core.sending.lane_queue import Lane
 from postlane.core.sending.lane_relief import refresh, relieve_base, relieve_window, window
-from postlane.core.sending.lanes import Lanes, Why
-from postlane.core.smtp.attempt import RelayHeld
+from postlane.core.sending.lanes import BEHIND, Lanes, Why
+from postlane.core.smtp.attempt import Attempted, RelayHeld, SenderHeld
 
-BEHIND = Why("behind_parked", "an earlier mail of this ticket waits")
 SCHEDULED = Why("scheduled", "the request's not_before has not come")
 
 
@@ -223,13 +223,18 @@ def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Ef
     mail = lanes.mails[event.origin]
     lane = lanes.lanes[mail.lane]
     lane.busy = None
-    if isinstance(event.judgement, RelayHeld):  # no attempt is counted: the mail is as it was
-        tell_of_hold(lanes, mail, now)
-    else:
-        hold = lanes.holds.get(mail.route)
-        held_since = None if hold is None else hold.since
-        after = weigh(mail, event.judgement, lanes.policy.retry, now, event.jitter, held_since=held_since)
-        _apply(lanes, lane, after, event, now)
+    match event.judgement:
+        case RelayHeld():  # no attempt is counted: the mail is as it was
+            tell_of_hold(lanes, mail, now)
+        case SenderHeld():
+            sender_held(lanes, mail, event.judgement, event, now)
+        case Attempted():
+            hold = lanes.holds.get(mail.route)
+            held_since = None if hold is None else hold.since
+            after = weigh(mail, event.judgement, lanes.policy.retry, now, event.jitter, held_since=held_since)
+            _apply(lanes, lane, after, event, now)
+        case _:
+            assert_never(event.judgement)
     _idle_again(lanes, mail, now)
     yield from window(lanes)
 

@@ -39,6 +39,9 @@ class Why:
     state: MailState = MailState.DEFERRED
 
 
+BEHIND = Why("behind_parked", "an earlier mail of this ticket waits")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanesPolicy:
     """The limits of one partition's lanes; `uncommitted_max` is K, the last of `routes` takes all.

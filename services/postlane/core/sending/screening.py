@@ -4,12 +4,13 @@
     judgement = judge(transcript, screened.envelope, classify)      # only if screened.envelope names somebody
     judgement = conclude(screened, judgement)                       # about the recipients again
 
-Nothing of it lasts before an attempt counts: while the relay is held the next try asks the list anew. Then it is in the status, and the
+Nothing of it lasts before an attempt counts: while relay or sender is held the next try asks the list anew. Then it is in the status, and the
 journal holds only those who are still to be served.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from postlane.core.routing.safety import Safety
 from postlane.core.smtp.attempt import (
@@ -19,6 +20,7 @@ from postlane.core.smtp.attempt import (
     Judgement,
     Redirect,
     RelayHeld,
+    SenderHeld,
     SuppressedRecipient,
 )
 from postlane.core.smtp.unknown_recipients import SUPPRESSING_CAUSES
@@ -75,17 +77,24 @@ def screen(recipients: tuple[str, ...], safety: Safety, listed: Listed) -> Scree
 
 def conclude(screened: Screened, judgement: Judgement | None) -> Judgement:
     """What an attempt for `screened.envelope` came to (None: nobody was to be tried), said of the mail's recipients."""
-    if isinstance(judgement, RelayHeld):
-        return judgement
-    if judgement is None:
-        return Attempted(
-            delivered=(), waiting=(), failed=(), accepted=None, unknown=False, suppressed=screened.suppressed
-        )
-    delivered = set(judgement.delivered)
-    waiting = {trouble.address: trouble for trouble in judgement.waiting}
-    failed = {trouble.address: trouble for trouble in judgement.failed}
+    match judgement:
+        case RelayHeld() | SenderHeld():
+            return judgement
+        case None:
+            unasked = Attempted(delivered=(), waiting=(), failed=(), accepted=None, unknown=False)
+            return replace(unasked, suppressed=screened.suppressed)
+        case Attempted():
+            return _concluded(screened, judgement)
+        case _:
+            assert_never(judgement)
+
+
+def _concluded(screened: Screened, attempted: Attempted) -> Attempted:
+    delivered = set(attempted.delivered)
+    waiting = {trouble.address: trouble for trouble in attempted.waiting}
+    failed = {trouble.address: trouble for trouble in attempted.failed}
     return replace(
-        judgement,
+        attempted,
         delivered=tuple(recipient for recipient, address in screened.served if address in delivered),
         waiting=tuple(replace(waiting[at], address=r) for r, at in screened.served if at in waiting),
         failed=tuple(replace(failed[at], address=r) for r, at in screened.served if at in failed),

@@ -15,6 +15,7 @@ from postlane.core.sending.lane_mail import (
     RouteHolds,
     Stillborn,
 )
+from postlane.core.smtp.attempt import SenderHeld
 
 # What relays call the mail they took: Postfix and Exim name a queue id, Exchange Online and SES an id.
 _PROVIDER_ID = re.compile(
@@ -90,6 +91,22 @@ class Scribe:
             attempt=mail.attempt,
             next_attempt_at=None if hold.until is None else moment(max(hold.until, mail.due)),
             relay=hold.relay,
+        )
+
+    def sender_held(self, mail: LaneMail, held: SenderHeld, ended: AttemptEnded, now: float) -> KeyedStatus:
+        """The status of a mail whose sender the relay refuses: no attempt is counted."""
+        return self._status(
+            mail,
+            now,
+            state=MailState.DEFERRED,
+            final=False,
+            cause=held.cause,
+            reason=held.reason,
+            attempt=mail.attempt,
+            next_attempt_at=moment(mail.due),
+            relay=ended.relay,
+            reply=held.reply,
+            message_id=ended.message_id,
         )
 
     def dies_held(self, mail: LaneMail, after: Aftermath, event: AttemptEnded, now: float) -> KeyedStatus:

@@ -1,16 +1,16 @@
 """What one SMTP attempt means for each recipient, for the mail and for the relay.
 
-said by          HOLD x relay           RETRY, HOLD x other       FAIL                  no reply (Lost)
+said by          HOLD x relay, sender   RETRY, HOLD x other       FAIL                  no reply (Lost)
 connect ... auth relay held             relay held                relay held            relay held
-MAIL, DATA       relay held             all wait                  all fail              all wait: connection_lost
+MAIL, DATA       held                   all wait                  all fail              all wait: connection_lost
 RCPT             held if none served    that recipient waits      that recipient fails  the rest waits: connection_lost
-final dot        relay held             all wait                  all fail              all wait: outcome_unknown
+final dot        held                   all wait                  all fail              all wait: outcome_unknown
 
-"All" are the recipients that RCPT did not refuse. A held relay counts no attempt, so it is said only when nobody has been served
-by this attempt; once somebody has been, the others wait and the next attempt tells what the relay wants.
+"All" are the recipients that RCPT did not refuse. Held is the relay, else the mail's sender. A hold counts no attempt, so it is said
+only when nobody can have been served by this attempt; otherwise the others wait and the next attempt tells what the relay wants.
 
-Recipients whose domain takes no mail, as DNS says, are not part of the dialogue. They have failed, unless the relay is held: then the
-whole mail waits, and is looked at anew.
+Recipients whose domain takes no mail, as DNS says, are not part of the dialogue. They have failed, unless relay or sender is held: then
+the whole mail waits, and is looked at anew.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,6 +33,10 @@ CAUSE_TOO_MANY_RECIPIENTS = "too_many_recipients"
 CAUSE_SUPPRESSED = "suppressed"
 CAUSE_SAFETY = "safety"
 CAUSE_REDIRECTED = "redirected"
+
+SENDER_HOLD_SECONDS = (
+    900.0  # where a rule names no time: somebody has to allow the sender, and that takes a while
+)
 
 BEFORE_MAIL = frozenset({Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH})
 
@@ -100,7 +104,21 @@ class RelayHeld:
     auth: bool
 
 
-Judgement = Attempted | RelayHeld
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderHeld:
+    """The relay refuses mail of this sender, and that alone; nothing about this mail is counted.
+
+    `asked`: it has just said so. Otherwise it was not asked again, and `reply` is what it said before.
+    """
+
+    cause: str
+    reason: str
+    reply: SmtpReply
+    wait_seconds: float
+    asked: bool = True
+
+
+Judgement = Attempted | RelayHeld | SenderHeld
 
 
 def judge(transcript: Transcript, recipients: tuple[str, ...], classify: Classify) -> Judgement:
@@ -112,18 +130,14 @@ def judge(transcript: Transcript, recipients: tuple[str, ...], classify: Classif
         return Attempted(
             delivered=taken, waiting=waiting, failed=failed, accepted=transcript.accepted, unknown=False
         )
-    answers = [answer for _, answer in transcript.refused]
-    if transcript.stopped is not None:
-        answers.insert(0, transcript.stopped)
-    for answer in answers:
-        if held := _hold(transcript.relay, answer, classify):
-            return held
     stopped = transcript.stopped
+    unknown = isinstance(stopped, Lost) and stopped.phase is Phase.FINAL
+    if not unknown and (held := _hold(transcript, classify)):
+        return held
     all_of_them = transcript.refused
     if stopped is not None:
         all_of_them += tuple((address, stopped) for address in taken)
     waiting, failed = _troubles(all_of_them, classify, served=False)
-    unknown = isinstance(stopped, Lost) and stopped.phase is Phase.FINAL
     return Attempted(delivered=(), waiting=waiting, failed=failed, accepted=None, unknown=unknown)
 
 
@@ -132,14 +146,18 @@ def with_unreachable(judgement: Judgement | None, unreachable: Mapping[str, Take
 
     `judgement` is None where nobody was left to be sent to, and so no relay was asked.
     """
-    if isinstance(judgement, RelayHeld):
-        return judgement
     failed = tuple(
         RecipientTrouble(address, refusal.cause, refusal, None) for address, refusal in unreachable.items()
     )
-    if judgement is None:
-        return Attempted(delivered=(), waiting=(), failed=failed, accepted=None, unknown=False)
-    return replace(judgement, failed=(*judgement.failed, *failed))
+    match judgement:
+        case RelayHeld() | SenderHeld():
+            return judgement
+        case None:
+            return Attempted(delivered=(), waiting=(), failed=failed, accepted=None, unknown=False)
+        case Attempted():
+            return replace(judgement, failed=(*judgement.failed, *failed))
+        case _:
+            assert_never(judgement)
 
 
 def describe(answer: Answer | TakesNoMail) -> str:
@@ -156,8 +174,16 @@ def describe(answer: Answer | TakesNoMail) -> str:
             assert_never(answer)
 
 
-def _hold(relay: str, answer: Answer, classify: Classify) -> RelayHeld | None:
-    """The relay's hold that this answer asks for, if it does."""
+def _hold(transcript: Transcript, classify: Classify) -> RelayHeld | SenderHeld | None:
+    """The hold that the answers ask for, if they do: the relay's before the sender's."""
+    stopped = () if transcript.stopped is None else (transcript.stopped,)
+    answers = (*stopped, *(answer for _, answer in transcript.refused))
+    relay_holds = (_relay_hold(transcript.relay, answer, classify) for answer in answers)
+    sender_holds = (_sender_hold(transcript.relay, answer, classify) for answer in answers)
+    return next(filter(None, relay_holds), None) or next(filter(None, sender_holds), None)
+
+
+def _relay_hold(relay: str, answer: Answer, classify: Classify) -> RelayHeld | None:
     wait_seconds = None
     match answer:
         case Lost() if answer.phase not in BEFORE_MAIL:
@@ -178,6 +204,21 @@ def _hold(relay: str, answer: Answer, classify: Classify) -> RelayHeld | None:
         reply=answer,
         wait_seconds=wait_seconds,
         auth=cause == CAUSE_AUTH,
+    )
+
+
+def _sender_hold(relay: str, answer: Answer, classify: Classify) -> SenderHeld | None:
+    if not isinstance(answer, SmtpReply):
+        return None
+    verdict = classify(answer)
+    if verdict.outcome is not Outcome.HOLD or verdict.scope is not Scope.SENDER:
+        return None
+    named = verdict.wait_seconds
+    return SenderHeld(
+        cause=verdict.cause,
+        reason=f"relay {relay}: {describe(answer)}",
+        reply=answer,
+        wait_seconds=SENDER_HOLD_SECONDS if named is None else named,
     )
 
 

@@ -9,8 +9,10 @@ All of this must hold:
 - A relay said it, not Postlane, and about the recipient, not about an address in his place.
 """
 
+from typing import assert_never
+
 from postlane.core.events.status import SmtpReply
-from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld
+from postlane.core.smtp.attempt import Attempted, Judgement, RecipientTrouble, RelayHeld, SenderHeld
 from postlane.core.smtp.smtp_terms import OURS
 from postlane.core.smtp.transcript import Phase
 
@@ -22,14 +24,18 @@ _ABOUT_THE_MESSAGE = frozenset({Phase.DATA.value, Phase.FINAL.value})
 
 def unknown_recipients(judgement: Judgement) -> tuple[RecipientTrouble, ...]:
     """The recipients of an attempt who are to be put on the list, with the reply that says why."""
-    if isinstance(judgement, RelayHeld):
-        return ()
-    redirected = frozenset(() if judgement.redirect is None else judgement.redirect.recipients)
-    return tuple(
-        trouble
-        for trouble in judgement.failed
-        if trouble.address not in redirected and _is_unknown(trouble, judgement)
-    )
+    match judgement:
+        case RelayHeld() | SenderHeld():
+            return ()
+        case Attempted():
+            redirected = frozenset(() if judgement.redirect is None else judgement.redirect.recipients)
+            return tuple(
+                trouble
+                for trouble in judgement.failed
+                if trouble.address not in redirected and _is_unknown(trouble, judgement)
+            )
+        case _:
+            assert_never(judgement)
 
 
 def _is_unknown(trouble: RecipientTrouble, attempted: Attempted) -> bool:

@@ -8,15 +8,17 @@ from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.events.status import SmtpReply
 from postlane.core.routing.mail_domains import TakesNoMail
 from postlane.core.smtp.attempt import (
+    SENDER_HOLD_SECONDS,
     Attempted,
     Judgement,
     RecipientTrouble,
     RelayHeld,
+    SenderHeld,
     describe,
     judge,
     with_unreachable,
 )
-from postlane.core.smtp.smtp_reply import read_reply
+from postlane.core.smtp.smtp_reply import Outcome, Scope, Verdict, read_reply
 from postlane.core.smtp.transcript import Answer, Lost, Phase, Transcript
 
 CLASSIFY = load_classifier().classify
@@ -28,6 +30,7 @@ QUOTA = "550 5.4.5 Daily sending quota exceeded"
 UNKNOWN_USER = "550 5.1.1 No such user"
 GREYLISTED = "450 4.2.0 Greylisted, try again in 300 seconds"
 TOO_MANY = "452 4.5.3 Too many recipients"
+DENIED = "554 5.2.252 SendAsDenied; not allowed"
 TEMPORARY = "451 4.3.0 Try later"
 
 
@@ -128,9 +131,49 @@ def test_a_temporary_answer_to_the_mail_lets_all_wait(phase: Phase) -> None:
     assert not judgement.delivered
 
 
-def test_a_hold_of_the_sender_is_a_wait_of_this_mail() -> None:
-    reply = said(Phase.FINAL, "554 5.2.252 SendAsDenied; not allowed")
-    assert brief(attempted(judged(stopped=reply)).waiting)[0] == (A, "sender_denied", 900.0)
+@pytest.mark.parametrize("phase", [Phase.MAIL, Phase.DATA, Phase.FINAL])
+def test_a_refused_sender_is_held_in_any_phase(phase: Phase) -> None:
+    reply = said(phase, DENIED)
+    assert judged(stopped=reply) == SenderHeld(
+        cause="sender_denied",
+        reason=f"relay main: {DENIED} ({phase.value})",
+        reply=reply,
+        wait_seconds=900.0,
+    )
+
+
+def test_a_sender_refused_beside_a_recipient_is_held() -> None:
+    refused = ((A, said(Phase.RCPT, UNKNOWN_USER)), (B, said(Phase.RCPT, DENIED)))
+    judgement = judged(refused=refused, stopped=said(Phase.DATA, "503 5.5.1 no valid recipients"))
+    assert isinstance(judgement, SenderHeld)
+    assert judgement.reply == said(Phase.RCPT, DENIED)
+
+
+def test_once_somebody_was_served_a_refused_sender_is_a_wait_of_the_others() -> None:
+    judgement = attempted(judged(refused=((C, said(Phase.RCPT, DENIED)),), accepted=ACCEPTED))
+    assert judgement.delivered == (A, B)
+    assert brief(judgement.waiting) == [(C, "sender_denied", 900.0)]
+
+
+def test_a_held_relay_matters_more_than_a_held_sender() -> None:
+    refused = ((A, said(Phase.RCPT, DENIED)), (B, said(Phase.RCPT, QUOTA)))
+    assert held(judged(refused=refused)).cause == "quota"
+
+
+@pytest.mark.parametrize("line", [DENIED, QUOTA])
+def test_when_somebody_may_have_been_served_nothing_is_held(line: str) -> None:
+    judgement = attempted(
+        judged(stopped=Lost(Phase.FINAL, "cut"), refused=((A, said(Phase.RCPT, line)),)),
+    )
+    assert judgement.unknown
+    assert [trouble.address for trouble in judgement.waiting] == [A, B, C]
+
+
+def test_a_rule_that_names_no_time_holds_a_sender_for_a_while() -> None:
+    transcript = Transcript(relay="main", stopped=said(Phase.MAIL, "550 no"))
+    judgement = judge(transcript, RECIPIENTS, lambda _: Verdict(Outcome.HOLD, Scope.SENDER, "mine"))
+    assert isinstance(judgement, SenderHeld)
+    assert (judgement.cause, judgement.wait_seconds) == ("mine", SENDER_HOLD_SECONDS)
 
 
 @pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.TLS, Phase.EHLO, Phase.AUTH])
@@ -201,7 +244,9 @@ def test_answers_in_words() -> None:
     assert describe(Lost(Phase.FINAL, "timed out")) == "timed out (final)"
 
 
-lines = st.sampled_from([QUOTA, UNKNOWN_USER, GREYLISTED, TOO_MANY, TEMPORARY, "421 bye", "554 5.7.1 spam"])
+lines = st.sampled_from(
+    [QUOTA, DENIED, UNKNOWN_USER, GREYLISTED, TOO_MANY, TEMPORARY, "421 bye", "554 5.7.1 spam"]
+)
 
 
 @given(
@@ -224,8 +269,9 @@ def test_no_recipient_is_forgotten(
             troubled = [trouble.address for trouble in judgement.waiting + judgement.failed]
             assert sorted([*judgement.delivered, *troubled]) == sorted(RECIPIENTS)
             assert bool(judgement.delivered) == (accepted is not None)
-        case RelayHeld() as hold:
+        case RelayHeld() | SenderHeld() as hold:
             assert accepted is None
+            assert not (isinstance(stopped, Lost) and stopped.phase is Phase.FINAL)
             assert hold.reason
 
 
@@ -257,6 +303,11 @@ def test_while_others_wait_who_cannot_be_reached_has_failed() -> None:
 
 def test_a_held_relay_keeps_the_whole_mail() -> None:
     judgement = held(judged(stopped=Lost(Phase.CONNECT, "connection refused")))
+    assert with_unreachable(judgement, {D: NOWHERE}) is judgement
+
+
+def test_a_held_sender_keeps_the_whole_mail_too() -> None:
+    judgement = judged(stopped=said(Phase.MAIL, DENIED))
     assert with_unreachable(judgement, {D: NOWHERE}) is judgement
 
 
