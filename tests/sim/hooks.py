@@ -1,6 +1,7 @@
 """Where bugs can be planted: what the simulation does around the real core, as it ought to be done."""
 
 from postlane.core.events.status import MailStatus
+from postlane.core.limits.held_senders import HeldSenders
 from postlane.core.sending.lane_mail import CommitBatch, Recovered, WriteBatch
 from postlane.core.sending.lanes import Lanes
 from sim.broker import Broker, Command
@@ -10,6 +11,7 @@ class Planted:
     """No bug; subclasses in sim.planted plant one each."""
 
     lanes_type: type[Lanes] = Lanes
+    senders_type: type[HeldSenders] = HeldSenders
 
     # Taking over
 

@@ -5,6 +5,9 @@ TicketOrderKept              the first acceptance of a mail never follows that o
 NothingSentAfterDone         no owner starts what was committed as ended, or for somebody whose delivery or suppression was committed
 HeldIsNotAttempted           who has heard of a hold starts nothing of that ticket; a mail that died n times and is held waits for a
                              decision that names n, and one that a decision skips is not started
+AttemptsNotBurned            what the relay refused as a whole, or for its sender, is tried again as the same attempt
+SenderHoldKept               of a sender that the relay has refused nothing starts before the time that followed from it, and then one
+                             mail at a time, until a mail of that sender was accepted
 RouteKept                    a mail goes by the route that its request asks for, and nothing starts by one that is held
 SentInItsTime                nothing starts before its not_before or after its expires_at
 CommitNeverPassesUnfinished  below a committed offset every mail has ended or has a live put, and the pointers find both
@@ -15,14 +18,16 @@ DuplicatesBounded            at each start at most connections + K mails of the 
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from postlane.core.events.status import Origin
 from postlane.core.routing.routes import Route, route_of
-from postlane.core.sending.lane_mail import MailDecided, TicketFreed, TicketHeld
+from postlane.core.sending.lane_mail import Attempt, MailDecided, TicketFreed, TicketHeld
 from postlane.core.sending.lanes import UNCOMMITTED_SECONDS_MAX
+from postlane.core.smtp.attempt import Attempted, Judgement, RelayHeld, SenderHeld
 from sim.broker import Command
 from sim.limits import CONNECTIONS, UNCOMMITTED_MAX
-from sim.records import MainRecord
+from sim.records import MainRecord, sender_of_mail
 
 MAILS_AT_RISK_MAX = CONNECTIONS + UNCOMMITTED_MAX
 
@@ -35,6 +40,7 @@ class Violation(Exception):
 class Knowledge:
     """What one sender must know and answers for, seen from outside.
 
+    `unburnt` names the attempts that did not count, `refused` says until when a sender is held, `probing` by which mail it is asked about.
     `deaths` counts how often a mail died where dead mail is held, `dying` with what the open batch says; `at_risk` says since when a mail is accepted without that being
     durable, `written` which of them are in the open batch.
     """
@@ -46,6 +52,9 @@ class Knowledge:
     heard: int = 0
     at_risk: dict[Origin, float] = field(default_factory=dict)
     written: set[Origin] = field(default_factory=set)
+    unburnt: dict[Origin, int] = field(default_factory=dict)
+    refused: dict[str, float] = field(default_factory=dict)
+    probing: dict[str, Origin] = field(default_factory=dict)
 
     def hear(self, commands: Iterable[Command]) -> None:
         """The newest command about something counts."""
@@ -57,6 +66,27 @@ class Knowledge:
                     self.holds.discard(command.key)
                 case MailDecided():
                     self.decisions[command.origin] = command
+
+    def answered(self, attempt: Attempt, judgement: Judgement, now: float) -> None:
+        """A relay has answered; what it says of a sender counts if it was free, or of its probe."""
+        sender = sender_of_mail(attempt.content)
+        probe = self.probing.get(sender) == attempt.origin
+        if probe:
+            del self.probing[sender]
+        match judgement:
+            case Attempted():
+                self.unburnt.pop(attempt.origin, None)
+                if judgement.accepted is not None:
+                    self.refused.pop(sender, None)
+                    self.probing.pop(sender, None)
+            case RelayHeld():
+                self.unburnt[attempt.origin] = attempt.attempt
+            case SenderHeld():
+                self.unburnt[attempt.origin] = attempt.attempt
+                if probe or sender not in self.refused:
+                    self.refused[sender] = now + judgement.wait_seconds
+            case _:
+                assert_never(judgement)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +100,8 @@ class Start:
     now: float
     cautious: bool
     route: str
+    attempt: int
+    sender: str
 
     def __str__(self) -> str:
         return f"{self.record} at {self.origin.topic_id}:{self.origin.offset}"
@@ -82,6 +114,25 @@ def check_route(start: Start, routes: tuple[Route, ...], held: Collection[str]) 
         raise Violation(f"RouteKept: {start} goes by {start.route}, its request asks for {asked}")
     if start.route in held:
         raise Violation(f"RouteKept: {start} starts by {start.route}, which is held")
+
+
+def check_unburnt(start: Start, known: Knowledge) -> None:
+    """AttemptsNotBurned."""
+    before = known.unburnt.get(start.origin, start.attempt)
+    if start.attempt != before:
+        raise Violation(f"AttemptsNotBurned: {start} is attempt {start.attempt}, but {before} did not count")
+
+
+def check_sender(start: Start, known: Knowledge) -> None:
+    """SenderHoldKept."""
+    until = known.refused.get(start.sender)
+    if until is None:
+        return
+    if start.now < until:
+        raise Violation(f"SenderHoldKept: {start} starts {until - start.now:.0f} s before {start.sender} may")
+    if start.sender in known.probing:
+        raise Violation(f"SenderHoldKept: {start} starts beside the probe {known.probing[start.sender]}")
+    known.probing[start.sender] = start.origin
 
 
 def check_held(start: Start, known: Knowledge) -> None:

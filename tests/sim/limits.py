@@ -14,6 +14,7 @@ from sim.records import BULK
 CONNECTIONS = 3
 UNCOMMITTED_MAX = 4  # K, small so that the bound is often reached
 CAUTION_SECONDS = 60.0
+SENDER_HOLD_SECONDS_MAX = 60.0
 ONE_WAY = (Route(),)
 TWO_WAYS = (Route(name="bulk", tags=frozenset({BULK})), Route())
 

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from postlane.core.events.status import MailStatus
 from postlane.core.events.trail import Put
+from postlane.core.limits.held_senders import PROBE_SECONDS, HeldSenders, Trial
 from postlane.core.sending.lane_mail import CommitBatch, PutCopy, Recovered, WriteBatch
+from postlane.core.smtp.attempt import SenderHeld
 from sim.broker import Broker, Command
 from sim.hooks import Planted
 from sim.planted_lanes import (
@@ -16,9 +18,28 @@ from sim.planted_lanes import (
     NoLaneBlockLanes,
     OrderWithoutTopicLanes,
     PartialInMemoryLanes,
+    RefusalCountedLanes,
     StaleDecisionLanes,
     WriteOrderLanes,
 )
+
+
+class ForgetfulSenders(HeldSenders):
+    """See RefusedSenderTried."""
+
+    def begin(self, sender: str, now: float, jitter: float) -> Trial | SenderHeld:
+        del now, jitter
+        return Trial(sender)
+
+
+class ManyProbesSenders(HeldSenders):
+    """See ManyProbes."""
+
+    def begin(self, sender: str, now: float, jitter: float) -> Trial | SenderHeld:
+        begun = super().begin(sender, now, jitter)
+        return (
+            begun if isinstance(begun, SenderHeld) and begun.wait_seconds != PROBE_SECONDS else Trial(sender)
+        )
 
 
 class NoLaneBlock(Planted):
@@ -192,6 +213,24 @@ class NoCaution(Planted):
     lanes_type = NoCautionLanes
 
 
+class RefusalCounted(Planted):
+    """That the relay refuses the sender counts as an attempt."""
+
+    lanes_type = RefusalCountedLanes
+
+
+class RefusedSenderTried(Planted):
+    """Mail of a sender that the relay has just refused is tried all the same."""
+
+    senders_type = ForgetfulSenders
+
+
+class ManyProbes(Planted):
+    """When a sender's hold is over, all of its mail is tried at once."""
+
+    senders_type = ManyProbesSenders
+
+
 class NoBound(Planted):
     """Mail starts however much is not yet durable."""
 
@@ -235,4 +274,7 @@ PLANTED: tuple[type[Planted], ...] = (
     RefreshForgetsRecipients,
     NoCaution,
     NoBound,
+    RefusalCounted,
+    RefusedSenderTried,
+    ManyProbes,
 )

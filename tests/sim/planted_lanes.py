@@ -7,6 +7,7 @@ from postlane.core.sending.committing import Outcome
 from postlane.core.sending.lane_mail import LaneMail, MailDecided
 from postlane.core.sending.lane_queue import Lane
 from postlane.core.sending.lanes import Lanes
+from sim.relay import CAUSE_SENDER
 
 
 class NoLaneBlockLanes(Lanes):
@@ -69,6 +70,12 @@ class HeldTicketSentLanes(Lanes):
 class StaleDecisionLanes(Lanes):
     def decision(self, mail: LaneMail) -> MailDecided | None:
         return self.decisions.get(mail.origin)
+
+
+class RefusalCountedLanes(Lanes):
+    def record(self, outcome: Outcome) -> None:
+        outcome.mail.attempt += outcome.status.status.cause == CAUSE_SENDER
+        super().record(outcome)
 
 
 class NoCautionLanes(Lanes):

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from postlane.core.events.mail import Address
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState
+from postlane.core.limits.held_senders import sender_of
 from postlane.core.sending.lane_mail import Content, Stillborn
 
 RECIPIENTS = ("a@example.org", "b@example.org")
+SENDERS = ("desk@example.org", "boss@example.org")
 BULK = "bulk"  # mail with this tag goes a way of its own where the schedule has two
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 EPOCH_SECONDS = EPOCH.timestamp()
@@ -50,6 +52,12 @@ class MainRecord:
         return name_of(self.ticket, self.number)
 
 
+def sender_of_mail(content: Content) -> str:
+    """As whom the mail is sent."""
+    assert content.request is not None
+    return sender_of(content.request.from_address.address, content.request.envelope_from)
+
+
 def name_of(ticket: int, number: int) -> str:
     """A record's name in the trace."""
     return f"t{ticket}#{number}"
@@ -70,7 +78,7 @@ def new_record(
         event_id=event_id or name,
         ticket_id=f"t{ticket}",
         requested_at=EPOCH,
-        from_address=Address(address="desk@example.org"),
+        from_address=Address(address=SENDERS[(ticket + number) % 2]),
         to=tuple(Address(address=address) for address in RECIPIENTS),
         subject=name,
         tags=(BULK,) if (ticket + number) % 3 == 0 else (),

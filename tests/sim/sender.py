@@ -1,10 +1,11 @@
 """One owner of partition p in the simulation: takes over, then drives the real lanes with random events."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from postlane.core.events.status import Origin
+from postlane.core.limits.held_senders import Trial
 from postlane.core.sending.lane_mail import (
     Aborted,
     Arrival,
@@ -28,10 +29,11 @@ from postlane.core.sending.lane_mail import (
 )
 from postlane.core.sending.lane_steps import step
 from postlane.core.sending.lanes import Lanes, LanesPolicy
+from postlane.core.smtp.attempt import Judgement, SenderHeld
 from sim.broker import Broker, Command
 from sim.hooks import Planted
-from sim.limits import CONNECTIONS
-from sim.records import RECIPIENTS
+from sim.limits import CONNECTIONS, SENDER_HOLD_SECONDS_MAX
+from sim.records import RECIPIENTS, sender_of_mail
 from sim.relay import Answered, answer
 from sim.takeover import TakeOver
 from sim.transaction import UNKNOWN_SHARE, Progress, Transaction
@@ -66,6 +68,7 @@ class Site:
     observer: Observer
     policy: LanesPolicy
     planted: Planted
+    denied_share: float
 
 
 class Sender:
@@ -77,6 +80,8 @@ class Sender:
         self.taking_over = TakeOver(site.broker, site.policy, number, site.planted)
         self.running: Lanes | None = None
         self.flying: dict[Origin, Attempt] = {}
+        self.senders = site.planted.senders_type(SENDER_HOLD_SECONDS_MAX)
+        self.trials: dict[Origin, Trial] = {}
         self.loads: list[Load] = []
         self.transaction: Transaction | None = None
         self.control_position = 0
@@ -146,8 +151,7 @@ class Sender:
             case Attempt() if self.no_room:
                 self._step(NotStarted(effect.origin), now)
             case Attempt():
-                self.site.observer.starting(self, effect, now)
-                self.flying[effect.origin] = effect
+                self._begin(effect, now)
             case Load():
                 self.loads.append(effect)
             case WriteBatch():
@@ -156,6 +160,20 @@ class Sender:
                 self.site.observer.cut(self, batch)
             case _:
                 pass  # that reading is paused, the lanes say themselves
+
+    def _begin(self, attempt: Attempt, now: float) -> None:
+        trial = self.senders.begin(sender_of_mail(attempt.content), now, 0.0)
+        if isinstance(trial, SenderHeld):
+            self._end(attempt, trial, now)
+            return
+        self.site.observer.starting(self, attempt, now)
+        self.flying[attempt.origin], self.trials[attempt.origin] = attempt, trial
+
+    def _end(self, attempt: Attempt, judgement: Judgement, now: float, jitter: float = 0.0) -> None:
+        event = AttemptEnded(
+            origin=attempt.origin, judgement=judgement, relay="main", message_id="<m>", jitter=jitter
+        )
+        self._step(event, now)
 
     # Moves
 
@@ -195,12 +213,12 @@ class Sender:
             return
         origin = rnd.choice(list(self.flying))
         attempt = self.flying.pop(origin)
-        answered = answer(rnd, attempt.remaining or RECIPIENTS, calm=calm)
+        said = answer(rnd, attempt.remaining or RECIPIENTS, calm=calm, denied_share=self.site.denied_share)
+        trial = self.trials.pop(origin)
+        answered = replace(said, judgement=self.senders.judged(trial, said.judgement, now, 0.0))
+        self.senders.ended(trial)
         self.site.observer.answered(self, attempt, answered, now)
-        event = AttemptEnded(
-            origin=origin, judgement=answered.judgement, relay="main", message_id="<m>", jitter=rnd.random()
-        )
-        self._step(event, now)
+        self._end(attempt, answered.judgement, now, rnd.random())
 
     def _load_some(self, rnd: random.Random, now: float, *, calm: bool) -> None:
         del calm

@@ -16,9 +16,11 @@ from sim.invariants import (
     check_proofs,
     check_risk,
     check_route,
+    check_sender,
     check_time,
+    check_unburnt,
 )
-from sim.records import RECIPIENTS, MainRecord
+from sim.records import RECIPIENTS, MainRecord, sender_of_mail
 from sim.relay import Answered
 from sim.sender import Sender
 from sim.transaction import Transaction
@@ -74,6 +76,8 @@ class Witness:
             now=now,
             cautious=now < sender.cautious_until,
             route=attempt.route,
+            attempt=attempt.attempt,
+            sender=sender_of_mail(attempt.content),
         )
         self.trace.append(f"  sender{sender.number} starts {start} for {_initials(start.todo)}")
         known = self.senders[sender.number]
@@ -81,6 +85,8 @@ class Witness:
         check_route(start, sender.site.policy.routes, sender.held)
         check_risk(start, known)
         check_time(start, known)
+        check_unburnt(start, known)
+        check_sender(start, known)
         if attempt.content.stillborn is not None or not set(start.todo) <= set(record.recipients):
             raise Violation(f"NothingSentAfterDone: {start} is not to be sent to {_initials(start.todo)}")
         if sender.number == self.owner and attempt.origin in self.ended:
@@ -99,6 +105,7 @@ class Witness:
             f"    the relay takes {record} for {_initials(answered.accepted)} from sender{sender.number}"
             f"{', who cannot know' if answered.unsure else ''}: {_judged(answered)}"
         )
+        self.senders[sender.number].answered(attempt, answered.judgement, now)
         if answered.accepted:
             self.senders[sender.number].at_risk.setdefault(attempt.origin, now)
         for recipient in answered.accepted:

@@ -13,6 +13,7 @@ from sim.sender import Sender, Site
 from sim.witness import Witness
 
 DRAIN_STEPS_MAX = 12_000
+DENIED_SHARE = 0.1
 
 
 class World:
@@ -26,7 +27,8 @@ class World:
         self.trace: list[str] = []
         self.stats: Counter[str] = Counter()
         self.witness = Witness(self.broker, self.trace, self.stats)
-        self.site = Site(self.broker, self.witness, self.traits.policy, planted)
+        denied_share = DENIED_SHARE if seed // 3 % 2 else 0.0  # of each length of schedule, every other one
+        self.site = Site(self.broker, self.witness, self.traits.policy, planted, denied_share)
         self.operators = Operators(self.broker, self.witness, self.rnd, self.traits.tickets)
         self.zombies: list[Sender] = []
         self.owner = self._new_owner(0.0)
