@@ -75,6 +75,7 @@ def test_the_thresholds_are_the_defaults() -> None:
     }
     assert OWN["PostlaneBacklogOld"]["expr"].endswith(f"> {section.backlog_seconds:.0f}")
     assert OWN["PostlaneDeadLettersGrow"]["expr"].endswith(f"> {section.dlq_mails_per_hour}")
+    assert OWN["PostlaneRelayDistrusted"]["expr"].endswith(f"> {section.distrusted_mails_per_hour}")
     assert f"< {WARN_DAYS:.0f} * 86400" in OWN["PostlaneRelayGrantEnds"]["expr"]
     keeps = {rule["keep_firing_for"] for rule in OWN.values() if "keep_firing_for" in rule}
     assert keeps == {f"{section.settle_seconds / 60:.0f}m"}

@@ -196,6 +196,11 @@ class NotifySection(Section):
         ge=0,
         description="more dead letters within an hour, as one process writes them, are worth an alert",
     )
+    distrusted_mails_per_hour: int = Field(
+        10,
+        ge=0,
+        description="more mails within an hour that a relay does not want (block lists, spam, missing authentication) are worth an alert",
+    )
     settle_seconds: float = Field(
         300.0,
         ge=0,
@@ -214,6 +219,7 @@ class NotifySection(Section):
             circuit_seconds=self.circuit_seconds,
             backlog_seconds=self.backlog_seconds,
             dlq_mails_per_hour=self.dlq_mails_per_hour,
+            distrusted_mails_per_hour=self.distrusted_mails_per_hour,
         )
 
     def pace(self) -> Pace:

@@ -78,6 +78,11 @@ MAILS = Counter(
 ATTEMPTS = Counter(
     "postlane_outbound_attempts", "SMTP attempts that ended, by relay and cause", ("relay", "cause")
 )
+DISTRUSTED = Counter(
+    "postlane_outbound_distrusted",
+    "Mails about which the relay said that it distrusts us: block lists, spam, missing authentication; by relay and cause",
+    ("relay", "cause"),
+)
 ATTEMPT_SECONDS = Histogram(
     "postlane_outbound_attempt_seconds",
     "Time of one SMTP attempt, the wait for a session included",
@@ -212,6 +217,7 @@ OUTBOUND_METRICS: tuple[Metric, ...] = (
     PARTITION_FAULTS,
     MAILS,
     ATTEMPTS,
+    DISTRUSTED,
     ATTEMPT_SECONDS,
     DELIVERY_SECONDS,
     DUPLICATES,

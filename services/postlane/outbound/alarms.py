@@ -1,6 +1,7 @@
 """What the sender sees becomes alerts: a line in the log, a metric, and word to people."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 
 import structlog
@@ -8,7 +9,7 @@ import structlog
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.notifier import Notifier
 from postlane.config.notify_section import NotifySection
-from postlane.core.alerts.conditions import DeadLetterCount, RelaySeen, Seen, conditions
+from postlane.core.alerts.conditions import HourCount, LastHour, RelaySeen, Seen, conditions
 from postlane.core.alerts.notice import Notice, NoticeEvent, notice
 from postlane.core.alerts.raising import Alerts, step
 from postlane.core.limits.permission import Hold
@@ -33,7 +34,8 @@ class Alarms:
     ) -> None:
         self._thresholds = section.thresholds()
         self._alerts = Alerts(section.pace())
-        self._dead_letters = DeadLetterCount()
+        self._dead_letters = HourCount()
+        self._distrusted: defaultdict[str, HourCount] = defaultdict(HourCount)
         self._notifier = notifier
         self._metrics = metrics
         self._instance = instance
@@ -42,8 +44,14 @@ class Alarms:
     def observe(self, seen: Seen) -> None:
         """To be called every few seconds with how everything stands; returns at once."""
         now = self._clock()
-        dead_within_hour = self._dead_letters.within_hour(seen.dead_letters, now)
-        for effect in step(self._alerts, conditions(seen, dead_within_hour, self._thresholds, now), now):
+        last_hour = LastHour(
+            dead_letters=self._dead_letters.within_hour(seen.dead_letters, now),
+            distrusted={
+                relay.relay: self._distrusted[relay.relay].within_hour(relay.distrusted, now)
+                for relay in seen.relays
+            },
+        )
+        for effect in step(self._alerts, conditions(seen, last_hour, self._thresholds, now), now):
             told = notice(effect, now, instance=self._instance)
             self._note(told)
             self._notifier.tell(told)
@@ -70,6 +78,8 @@ def look(gauges: Gauges, holds: Mapping[str, Hold | None]) -> Seen:
                 hold=hold,
                 login_trouble=standing.words if standing is not None and standing.broken else None,
                 grant_days_left=standing.days_left if standing is not None and standing.warns else None,
+                distrusted=gauges.distrusted[relay],
+                distrust=gauges.distrust_words.get(relay, ""),
             )
         )
     return Seen(

@@ -7,11 +7,12 @@ from typing import assert_never
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.token_source import Standing
 from postlane.core import metrics as names
+from postlane.core.alerts.distrust import distrust
 from postlane.core.events.status import MailState
 from postlane.core.limits.permission import Hold
 from postlane.core.sending.lane_mail import WriteBatch
 from postlane.core.sending.lanes import Lanes
-from postlane.core.smtp.attempt import Attempted, RelayHeld, SenderHeld
+from postlane.core.smtp.attempt import Attempted, Judgement, RelayHeld, SenderHeld
 from postlane.outbound.relay_desk import Delivery
 
 
@@ -23,6 +24,8 @@ class Gauges:
         self._ready_seconds: dict[int, float] = {}
         self.dead_letters = 0
         self.standings: dict[str, Standing] = {}
+        self.distrusted: Counter[str] = Counter()
+        self.distrust_words: dict[str, str] = {}
 
     @property
     def oldest_ready_seconds(self) -> float:
@@ -64,6 +67,7 @@ class Gauges:
     def attempt(self, delivery: Delivery) -> None:
         """An SMTP attempt came back."""
         judgement, relay = delivery.ended.judgement, delivery.ended.relay
+        self._distrust(relay, judgement)
         match judgement:
             case Attempted(asked=False) | SenderHeld(asked=False):
                 return
@@ -80,6 +84,13 @@ class Gauges:
                 assert_never(judgement)
         self._metrics.counter(names.ATTEMPTS, relay=relay, cause=cause).inc()
         self._metrics.histogram(names.ATTEMPT_SECONDS, relay=relay).observe(delivery.seconds)
+
+    def _distrust(self, relay: str, judgement: Judgement) -> None:
+        found = distrust(judgement)
+        for cause, words in found.items():
+            self._metrics.counter(names.DISTRUSTED, relay=relay, cause=cause).inc()
+            self.distrust_words[relay] = f"{cause}: {words}"
+        self.distrusted[relay] += bool(found)
 
     def relay(self, relay: str, hold: Hold | None, before: Hold | None) -> None:
         """The relay is held, or free again."""

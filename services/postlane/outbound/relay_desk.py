@@ -8,6 +8,7 @@ from typing import assert_never
 
 import structlog
 
+from postlane.core.alerts.distrust import Seldom, distrust
 from postlane.core.events.request import MailRequested
 from postlane.core.limits.circuit import CircuitState, Refusal
 from postlane.core.limits.governor import Governor
@@ -119,6 +120,7 @@ class RelayDesk:
     def __init__(self, parts: DeskParts) -> None:
         self.governor = parts.governor
         self._parts = parts
+        self._distrust = Seldom()
 
     @property
     def name(self) -> str:
@@ -180,6 +182,9 @@ class RelayDesk:
             judgement = replace(judgement, waiting=_untried(errand) + judgement.waiting)
         seconds = time.monotonic() - started
         _log_attempt(request, attempt, judgement, relay=self.name, seconds=seconds)
+        for cause, words in distrust(judgement).items():
+            if self._distrust.due(cause, time.time()):
+                log.warning("relay_distrusts", relay=self.name, cause=cause, reason=words)
         ended = AttemptEnded(
             origin=attempt.origin,
             judgement=judgement,

@@ -152,6 +152,7 @@ class Limits:
 
     hold_seconds: float = SOON
     sender_hold_seconds_max: float = 3600.0
+    dead_limit_mails: int = DEAD_LIMIT_MAILS
     recipients_max: int | None = None
     budgets: tuple[str, ...] = ()
 
@@ -178,7 +179,7 @@ def _desk(name: str, sink: MemorySink, tools: Tools) -> RelayDesk:
         DeskParts(
             governor=Governor(name, policy, local_limits(parse_budgets(limits.budgets, ZoneInfo))),
             senders=HeldSenders(limits.sender_hold_seconds_max),
-            limit=DeadLimit(DeadLimitPolicy(DEAD_LIMIT_MAILS, 0.5)),
+            limit=DeadLimit(DeadLimitPolicy(limits.dead_limit_mails, 0.5)),
             sink=sink,
             blobs=tools.blobs,
             classify=load_classifier().classify,

@@ -36,6 +36,7 @@ TROUBLES: Mapping[AlertName, Seen] = {
     AlertName.RELAY_LOGIN_BROKEN: held("auth", "535 5.7.8 Not accepted (auth)"),
     AlertName.RELAY_CIRCUIT_OPEN: held("connection", "Connection refused (connect)"),
     AlertName.RELAY_GRANT_ENDS: Seen(relays=(RelaySeen(relay="main", grant_days_left=6.0),)),
+    AlertName.RELAY_DISTRUSTED: Seen(relays=(RelaySeen(relay="main", distrusted=11, distrust="spam: no"),)),
     AlertName.DEAD_LETTERS_GROW: Seen(dead_letters=21),
     AlertName.BACKLOG_OLD: Seen(oldest_ready_seconds=1801.0),
 }
@@ -163,10 +164,13 @@ def test_a_look_at_the_sender(broken: bool, warns: bool, trouble: str | None, da
     )
     gauges.grant("main", standing)
     gauges.dead_letters = 7
+    gauges.distrusted["main"], gauges.distrust_words["main"] = 3, "spam: no"
     hold = Hold(relay="other", cause="quota", reason="r", since=LONG, until=None)
     assert look(gauges, {"main": None, "other": hold}) == Seen(
         relays=(
-            RelaySeen(relay="main", login_trouble=trouble, grant_days_left=days),
+            RelaySeen(
+                relay="main", login_trouble=trouble, grant_days_left=days, distrusted=3, distrust="spam: no"
+            ),
             RelaySeen(relay="other", hold=hold),
         ),
         oldest_ready_seconds=0.0,

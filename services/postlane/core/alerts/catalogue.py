@@ -15,6 +15,7 @@ class AlertName(StrEnum):
     RELAY_LOGIN_BROKEN = "RelayLoginBroken"
     RELAY_CIRCUIT_OPEN = "RelayCircuitOpen"
     RELAY_GRANT_ENDS = "RelayGrantEnds"
+    RELAY_DISTRUSTED = "RelayDistrusted"
     DEAD_LETTERS_GROW = "DeadLettersGrow"
     BACKLOG_OLD = "BacklogOld"
 
@@ -65,6 +66,13 @@ KINDS: Mapping[AlertName, AlertKind] = {
         cleared="The OAuth 2 grant of relay {subject} is good for longer",
         action="Have the mailbox's owner consent anew, and set the new refresh_token of [relays.{subject}.oauth] before the old one ends: "
         "from then on no mail goes.",
+    ),
+    AlertName.RELAY_DISTRUSTED: AlertKind(
+        severity=Severity.WARNING,
+        raised="Relay {subject} distrusts our mail",
+        cleared="Relay {subject} has stopped complaining about our mail",
+        action="Look at the reason: is our address on a block list, do SPF, DKIM and DMARC of the sender's domain fit this relay, has somebody sent "
+        "what looks like spam? `postlane dlq list` shows the mails that failed; replay them once it is repaired.",
     ),
     AlertName.DEAD_LETTERS_GROW: AlertKind(
         severity=Severity.WARNING,

@@ -5,8 +5,8 @@ becomes worth a word only when it lasts.
 """
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from postlane.core.alerts.catalogue import AlertName
 from postlane.core.alerts.raising import Condition
@@ -18,6 +18,7 @@ LOGIN_CAUSES = frozenset({"auth"})
 CIRCUIT_CAUSES = frozenset({"connection", "connection_lost", "tls", "too_many_dead", "relay_refused"})
 
 CAUSE_GRANT_ENDS = "grant_ends"
+CAUSE_DISTRUSTED = "distrusted"
 CAUSE_DEAD_LETTERS = "dead_letters"
 CAUSE_BACKLOG = "backlog"
 
@@ -30,13 +31,16 @@ SAMPLE_SECONDS = 60.0
 class RelaySeen:
     """How a relay stands. `login_trouble`: why a person must repair its login, also where no mail has met that yet.
 
-    `grant_days_left`: until its OAuth 2 grant must be given anew; None where it does not end, or not soon.
+    `grant_days_left`: until its OAuth 2 grant must be given anew; None where it does not end, or not soon. `distrusted`: mails about which
+    it said that it distrusts us, since the process began; `distrust` are its last words about it.
     """
 
     relay: str
     hold: Hold | None = None
     login_trouble: str | None = None
     grant_days_left: float | None = None
+    distrusted: int = 0
+    distrust: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +63,19 @@ class Thresholds:
     circuit_seconds: float
     backlog_seconds: float
     dlq_mails_per_hour: int
+    distrusted_mails_per_hour: int
 
 
-class DeadLetterCount:
-    """How many dead letters were written within the last hour, exact to a minute."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastHour:
+    """What was counted within the last hour; `distrusted` by relay."""
+
+    dead_letters: int = 0
+    distrusted: Mapping[str, int] = field(default_factory=dict)
+
+
+class HourCount:
+    """By how much a total has grown within the last hour, exact to a minute."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque()
@@ -79,11 +92,12 @@ class DeadLetterCount:
         return total - samples[0][1]
 
 
-def conditions(seen: Seen, dead_within_hour: int, limits: Thresholds, now: float) -> tuple[Condition, ...]:
+def conditions(seen: Seen, last_hour: LastHour, limits: Thresholds, now: float) -> tuple[Condition, ...]:
     """All that hold at `now` (seconds since 1970), however shortly."""
     return (
         *(condition for relay in seen.relays for condition in _of_relay(relay, limits, now)),
-        *_of_service(seen, dead_within_hour, limits, now),
+        *(condition for relay in seen.relays for condition in _of_distrust(relay, last_hour, limits, now)),
+        *_of_service(seen, last_hour.dead_letters, limits, now),
     )
 
 
@@ -120,6 +134,21 @@ def _of_hold(hold: Hold, limits: Thresholds) -> Condition:
         reason=f"{one_line(hold.reason, REASON_MAX)}; {end}",
         for_seconds=limits.circuit_seconds if broken else limits.held_seconds,
     )
+
+
+def _of_distrust(
+    relay: RelaySeen, last_hour: LastHour, limits: Thresholds, now: float
+) -> Iterator[Condition]:
+    mails = last_hour.distrusted.get(relay.relay, 0)
+    if mails > limits.distrusted_mails_per_hour:
+        words = one_line(relay.distrust, REASON_MAX)
+        yield Condition(
+            alert=AlertName.RELAY_DISTRUSTED,
+            subject=relay.relay,
+            since=now,
+            cause=CAUSE_DISTRUSTED,
+            reason=f"it did not want {mails} mails within an hour; more than {limits.distrusted_mails_per_hour} are worth an alert; last: {words}",
+        )
 
 
 def _of_service(seen: Seen, dead_within_hour: int, limits: Thresholds, now: float) -> Iterator[Condition]:

@@ -9,7 +9,8 @@ from postlane.core.alerts.catalogue import AlertName
 from postlane.core.alerts.conditions import (
     CIRCUIT_CAUSES,
     LOGIN_CAUSES,
-    DeadLetterCount,
+    HourCount,
+    LastHour,
     RelaySeen,
     Seen,
     Thresholds,
@@ -19,7 +20,13 @@ from postlane.core.causes import known_causes
 from postlane.core.limits.permission import Hold
 
 T0 = 1_800_000_000.0
-LIMITS = Thresholds(held_seconds=900, circuit_seconds=60, backlog_seconds=1800, dlq_mails_per_hour=20)
+LIMITS = Thresholds(
+    held_seconds=900,
+    circuit_seconds=60,
+    backlog_seconds=1800,
+    dlq_mails_per_hour=20,
+    distrusted_mails_per_hour=10,
+)
 
 
 def of_hold(cause: str, until: float | None = T0 + 60, reason: str = "550 no") -> Seen:
@@ -28,9 +35,9 @@ def of_hold(cause: str, until: float | None = T0 + 60, reason: str = "550 no") -
 
 
 def test_all_well() -> None:
-    assert conditions(Seen(relays=(RelaySeen(relay="main"),)), 0, LIMITS, T0) == ()
+    assert conditions(Seen(relays=(RelaySeen(relay="main"),)), LastHour(), LIMITS, T0) == ()
     at_the_limit = Seen(oldest_ready_seconds=1800, dead_letters=999)
-    assert conditions(at_the_limit, 20, LIMITS, T0) == ()
+    assert conditions(at_the_limit, LastHour(dead_letters=20), LIMITS, T0) == ()
 
 
 @pytest.mark.parametrize(
@@ -46,28 +53,30 @@ def test_all_well() -> None:
     ],
 )
 def test_a_hold_has_one_alert_by_its_cause(cause: str, alert: AlertName, for_seconds: float) -> None:
-    (condition,) = conditions(of_hold(cause), 0, LIMITS, T0)
+    (condition,) = conditions(of_hold(cause), LastHour(), LIMITS, T0)
     assert (condition.alert, condition.for_seconds) == (alert, for_seconds)
     assert (condition.subject, condition.cause, condition.since) == ("main", cause, T0 - 30)
     assert "550 no" in condition.reason
 
 
 def test_the_words_say_until_when() -> None:
-    (timed,) = conditions(of_hold("quota", until=T0), 0, LIMITS, T0)
-    (endless,) = conditions(of_hold("paused", until=None), 0, LIMITS, T0)
+    (timed,) = conditions(of_hold("quota", until=T0), LastHour(), LIMITS, T0)
+    (endless,) = conditions(of_hold("paused", until=None), LastHour(), LIMITS, T0)
     assert timed.reason.endswith("tried again about 2027-01-15T08:00:00Z")
     assert endless.reason.endswith("until a person resumes it")
 
 
 def test_a_relays_words_are_one_bounded_line() -> None:
-    (condition,) = conditions(of_hold("quota", reason="a\r\nBcc: x\x1b[31m" + "b" * 10_000), 0, LIMITS, T0)
+    (condition,) = conditions(
+        of_hold("quota", reason="a\r\nBcc: x\x1b[31m" + "b" * 10_000), LastHour(), LIMITS, T0
+    )
     assert condition.reason.isprintable()
     assert len(condition.reason) < 600
 
 
 def test_a_broken_grant_is_told_before_a_mail_meets_it() -> None:
     relay = RelaySeen(relay="main", login_trouble="the token endpoint refuses the grant")
-    (condition,) = conditions(Seen(relays=(relay,)), 0, LIMITS, T0)
+    (condition,) = conditions(Seen(relays=(relay,)), LastHour(), LIMITS, T0)
     assert (condition.alert, condition.cause) == (AlertName.RELAY_LOGIN_BROKEN, "auth")
     assert condition.reason == "the token endpoint refuses the grant"
 
@@ -75,7 +84,7 @@ def test_a_broken_grant_is_told_before_a_mail_meets_it() -> None:
 def test_broken_twice_is_one_alert() -> None:
     (seen,) = of_hold("auth").relays
     relay = RelaySeen(relay="main", hold=seen.hold, login_trouble="the grant is dead", grant_days_left=3.2)
-    found = conditions(Seen(relays=(relay,)), 0, LIMITS, T0)
+    found = conditions(Seen(relays=(relay,)), LastHour(), LIMITS, T0)
     assert [condition.alert for condition in found] == [
         AlertName.RELAY_LOGIN_BROKEN,
         AlertName.RELAY_GRANT_ENDS,
@@ -85,11 +94,23 @@ def test_broken_twice_is_one_alert() -> None:
 
 def test_a_backlog_and_dead_letters() -> None:
     backlog, dead = sorted(
-        conditions(Seen(oldest_ready_seconds=3600), 21, LIMITS, T0), key=lambda condition: condition.alert
+        conditions(Seen(oldest_ready_seconds=3600), LastHour(dead_letters=21), LIMITS, T0),
+        key=lambda condition: condition.alert,
     )
     assert (backlog.alert, backlog.since) == (AlertName.BACKLOG_OLD, T0 - 3600)
     assert (dead.alert, dead.subject) == (AlertName.DEAD_LETTERS_GROW, "")
     assert "21 mails" in dead.reason
+
+
+def test_a_relay_that_distrusts_us() -> None:
+    relay = RelaySeen(relay="main", distrusted=500, distrust="spam: 550 5.7.1 Looks like\r\nspam (final)")
+    seen = Seen(relays=(relay, RelaySeen(relay="other", distrusted=500)))
+    few, many = LastHour(distrusted={"main": 10}), LastHour(distrusted={"main": 11, "other": 1})
+    assert conditions(seen, few, LIMITS, T0) == ()
+    (condition,) = conditions(seen, many, LIMITS, T0)
+    assert (condition.alert, condition.subject) == (AlertName.RELAY_DISTRUSTED, "main")
+    assert "11 mails within an hour" in condition.reason
+    assert condition.reason.endswith("last: spam: 550 5.7.1 Looks like spam (final)")
 
 
 def test_the_causes_are_known_ones() -> None:
@@ -98,7 +119,7 @@ def test_the_causes_are_known_ones() -> None:
 
 
 def test_dead_letters_of_an_hour() -> None:
-    count = DeadLetterCount()
+    count = HourCount()
     assert count.within_hour(3, T0) == 3, "the process began with none"
     assert count.within_hour(10, T0 + 1800) == 10
     assert count.within_hour(10, T0 + 3600) == 10
@@ -108,7 +129,7 @@ def test_dead_letters_of_an_hour() -> None:
 
 @given(st.lists(st.tuples(st.floats(1, 1200), st.integers(0, 5)), min_size=1, max_size=200))
 def test_the_hours_count_is_exact_to_a_minute(steps: list[tuple[float, int]]) -> None:
-    count, now, total = DeadLetterCount(), T0, 0
+    count, now, total = HourCount(), T0, 0
     deaths: list[float] = []
     for passed, dead in steps:
         now += passed
