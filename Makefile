@@ -55,8 +55,8 @@ status: setup ## Say what of it runs, and where
 sim: setup ## Simulate the outbound core on random schedules (SEEDS=2000)
 	$(BIN)/python -m sim --seeds $(SEEDS)
 
-chaos: setup ## Kill, stop and cut real senders under load (SIDE=outbound MAILS=2000 SEED=.. CLUSTER=3)
-	$(BIN)/python -m chaos --side $(SIDE) --mails $(MAILS) --cluster $(CLUSTER) $(if $(SEED),--seed $(SEED))
+chaos: setup ## Kill, stop and cut real senders under load (SIDE=outbound MAILS=2000 SEED=.. LIMITS=0 CLUSTER=3)
+	$(BIN)/python -m chaos --side $(SIDE) --mails $(MAILS) --cluster $(CLUSTER) $(if $(SEED),--seed $(SEED)) $(if $(LIMITS),--limits $(LIMITS))
 
 bench: setup ## Measure mails per second, recovery and memory
 	$(BIN)/python benchmarks/outbound.py

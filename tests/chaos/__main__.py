@@ -1,4 +1,4 @@
-"""`python -m chaos --side outbound --mails N --seed S [--cluster 3] [--seconds-max T]`: one run; the last line is JSON.
+"""`python -m chaos --side outbound --mails N --seed S [--limits 0|1] [--cluster 3] [--seconds-max T]`: one run; the last line is JSON.
 
 Exit status 1 on any violation or when the time is over; then the folder with all logs is kept and named. The seed decides the
 requests, the relay's faults and the schedule of disturbances.
@@ -13,13 +13,18 @@ import shutil
 import signal
 import sys
 import tempfile
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chaos.audit import Findings
+from chaos.limit_verdict import LimitVerdict, judge_limits
+from chaos.limits import MAIN, SPARE, plan_budgets
+from chaos.relays import CONNECTIONS, limited, unlimited
 from chaos.run import Run, RunFault, say
 from chaos.schedule import Kind, counts
-from chaos.site import CONNECTIONS, UNCOMMITTED_MAX, Site
+from chaos.site import UNCOMMITTED_MAX, Site
 from chaos.verdict import Verdict, judge
 from localstack.ports import free_ports
 from localstack.server import Server, ServerFault
@@ -30,6 +35,27 @@ SECONDS_PER_LOSS_MAX = 240.0
 LINES_SHOWN = 40
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be played; `limits`: two relays that set limits instead of one that does not."""
+
+    mails: int
+    seed: int
+    brokers: int
+    limits: bool
+
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """Their names."""
+        return (MAIN, SPARE) if self.limits else (MAIN,)
+
+    @property
+    def seconds_max(self) -> float:
+        """When nobody waits any more."""
+        losses = counts(self.mails, self.brokers)[Kind.BROKER_LOSS]
+        return SECONDS_MAX_BASE + SECONDS_PER_MAIL_MAX * self.mails + SECONDS_PER_LOSS_MAX * losses
+
+
 def main() -> int:
     """Run as the command line says."""
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
@@ -37,15 +63,20 @@ def main() -> int:
     parser.add_argument("--mails", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--cluster", type=int, choices=(1, 3), default=1, help="how many brokers")
+    parser.add_argument(
+        "--limits", type=int, choices=(0, 1), help="whether relays set limits; with one broker they do"
+    )
     parser.add_argument("--seconds-max", type=float, default=None)
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs in any case")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    seconds_max = options.seconds_max or _seconds_max(options.mails, options.cluster)
+    limits = options.cluster == 1 if options.limits is None else bool(options.limits)
+    order = Order(options.mails, seed, options.cluster, limits)
+    seconds_max = options.seconds_max or order.seconds_max
     folder = Path(tempfile.mkdtemp(prefix="postlane-chaos-"))
-    say(f"seed {seed}, {options.mails} mails, at most {seconds_max:.0f} s, logs in {folder}")
-    size = options.mails, options.cluster
-    failed = asyncio.run(_play(folder, size, seed, seconds_max))
+    words = f"{order.mails} mails, limits {'on' if limits else 'off'}, at most {seconds_max:.0f} s"
+    say(f"seed {seed}, {words}, logs in {folder}")
+    failed = asyncio.run(_play(folder, order, seconds_max))
     if failed or options.keep:
         print(f"logs are kept in {folder}", file=sys.stderr)
     else:
@@ -53,24 +84,20 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _seconds_max(mails: int, brokers: int) -> float:
-    losses = counts(mails, brokers)[Kind.BROKER_LOSS]
-    return SECONDS_MAX_BASE + SECONDS_PER_MAIL_MAX * mails + SECONDS_PER_LOSS_MAX * losses
-
-
-async def _play(folder: Path, size: tuple[int, int], seed: int, seconds_max: float) -> bool:
-    """`size` is in mails and brokers. Whether something was broken; SIGTERM ends the run as Ctrl-C does, and everything that it started with it."""
+async def _play(folder: Path, order: Order, seconds_max: float) -> bool:
+    """Whether something was broken; SIGTERM ends the run as Ctrl-C does, and everything that it started with it."""
     this = asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    mails, brokers = size
-    port = free_ports(1)[0]
+    ports = dict(zip(order.relays, free_ports(len(order.relays)), strict=True))
+    budgets = plan_budgets(order.mails) if order.limits else ()
+    relays = limited(ports, budgets, order.seed) if order.limits else unlimited(ports)
     journal = folder / "journal.jsonl"
     with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(_launch_sink(folder, port, journal, mails, seed))
-        site = await asyncio.to_thread(Site.build, folder, port, brokers)
+        sink = stack.enter_context(_launch_sink(folder, ports, journal, order))
+        site = await asyncio.to_thread(Site.build, folder, relays, order.brokers)
         stack.callback(site.close)
-        run = Run(site, sink, journal, mails, seed)
+        run = Run(site, sink, journal, order.mails, order.seed)
         stack.callback(run.fleet.end)
         trouble: list[str] = []
         findings = Findings()
@@ -82,21 +109,30 @@ async def _play(folder: Path, size: tuple[int, int], seed: int, seconds_max: flo
             trouble = [f"not over after {seconds_max:.0f} s: {taken}", *run.unrest]
         except* (RunFault, ServerFault) as faults:
             trouble = [str(fault) for fault in faults.exceptions]
-        verdict = None if trouble else judge(run.planned, run.tail.acceptances, findings)
-        return _report(run, verdict, trouble, seed)
+        verdict = limit_verdict = None
+        if not trouble:
+            verdict = judge(run.planned, run.tail.acceptances, findings)
+            limit_verdict = judge_limits(run.planned, run.tail.acceptances, run.tail.tried, findings, budgets)
+        return _report(run, (verdict, limit_verdict), trouble, order)
 
 
-def _launch_sink(folder: Path, port: int, journal: Path, mails: int, seed: int) -> Server:
-    command = (sys.executable, "-m", "chaos.sink", "--port", str(port), "--journal", str(journal))
-    return Server("sink", (*command, "--seed", str(seed), "--mails", str(mails)), folder / "sink.log")
+def _launch_sink(folder: Path, ports: Mapping[str, int], journal: Path, order: Order) -> Server:
+    doors = [word for name, port in ports.items() for word in ("--door", f"{name}={port}")]
+    command = [sys.executable, "-m", "chaos.sink", *doors, "--journal", str(journal)]
+    command += ["--seed", str(order.seed), "--mails", str(order.mails)]
+    return Server("sink", command + ["--limits"] * order.limits, folder / "sink.log")
 
 
-def _report(run: Run, verdict: Verdict | None, trouble: list[str], seed: int) -> bool:
+def _report(
+    run: Run, verdicts: tuple[Verdict | None, LimitVerdict | None], trouble: list[str], order: Order
+) -> bool:
     """A run without a verdict has nulls where nobody can say."""
+    verdict, limit_verdict = verdicts
     done = run.done.counts
-    bound = run.done.duplicates_allowed_by * (CONNECTIONS + UNCOMMITTED_MAX)
+    bound = run.done.duplicates_allowed_by * (CONNECTIONS * len(order.relays) + UNCOMMITTED_MAX)
     trouble = trouble + run.trouble + run.losses.trouble
     violations = trouble if verdict is None else trouble + verdict.violations(bound)
+    violations = violations + ([] if limit_verdict is None else limit_verdict.violations)
     for line in violations[:LINES_SHOWN]:
         print(line, file=sys.stderr)
     summary = {
@@ -115,11 +151,24 @@ def _report(run: Run, verdict: Verdict | None, trouble: list[str], seed: int) ->
         "leaves": done[Kind.LEAVE],
         "leaves_overdue": run.fleet.overdue,
         "replays": done[Kind.REPLAY],
-        "seed": seed,
+        "limits": _limits(run, limit_verdict) if order.limits else None,
+        "attempts_burned": limit_verdict and len(limit_verdict.attempts_burned),
+        "budget_exceeded": limit_verdict and len(limit_verdict.budget_exceeded),
+        "seed": order.seed,
     }
     say("over")
     print(json.dumps(summary), flush=True)
     return bool(violations)
+
+
+def _limits(run: Run, verdict: LimitVerdict | None) -> dict[str, object]:
+    """How often each limit turned something away, what went to which relay, how much of a budget one holder used at the most."""
+    return {
+        **run.tail.turned_away,
+        "held_mails": verdict and verdict.held_mails,
+        "taken": Counter(acceptance.relay for acceptance in run.tail.acceptances),
+        "most": verdict and verdict.most,
+    }
 
 
 if __name__ == "__main__":

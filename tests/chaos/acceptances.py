@@ -1,13 +1,20 @@
-"""The relay's journal: one JSON line for every mail it took, in the order in which it took them, written before the 250."""
+"""The journal of the relays: one JSON line for every mail that one of them took, in the order in which they took them, written before the 250.
+
+And one for every attempt at a mail, and for every time a limit turned something away.
+"""
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """`confirmed` = nothing kept the sender from hearing of it; `sender` is the name from EHLO; `digest` of the content."""
+    """`confirmed` = nothing kept the sender from hearing of it; `sender` is the name from EHLO; `digest` of the content.
+
+    `number` counts the acceptances of all relays together.
+    """
 
     number: int
     at: float
@@ -17,6 +24,7 @@ class Acceptance:
     digest: str
     confirmed: bool
     sender: str
+    relay: str
 
     def line(self) -> bytes:
         """As it stands in the journal."""
@@ -34,12 +42,36 @@ class Cured:
         return json.dumps({"cured": self.at}).encode() + b"\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An attempt at a mail that was about this mail: whatever comes of it, no limit turned it away."""
+
+    mail_id: str
+
+    def line(self) -> bytes:
+        """As it stands in the journal."""
+        return json.dumps({"tried": self.mail_id}).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A limit of this kind turned something away, or for connections that were refused: it began to."""
+
+    kind: str
+
+    def line(self) -> bytes:
+        """As it stands in the journal."""
+        return json.dumps({"turned_away": self.kind}).encode() + b"\n"
+
+
 class JournalTail:
-    """Reads what was added since the last time."""
+    """Reads what was added since the last time; `tried` counts by mail, `turned_away` by kind of limit."""
 
     def __init__(self, path: Path) -> None:
         self.acceptances: list[Acceptance] = []
         self.cured: Cured | None = None
+        self.tried: Counter[str] = Counter()
+        self.turned_away: Counter[str] = Counter()
         self._path = path
         self._offset = 0
 
@@ -58,6 +90,10 @@ class JournalTail:
             fields = json.loads(line)
             if "cured" in fields:
                 self.cured = Cured(fields["cured"])
+            elif "tried" in fields:
+                self.tried[fields["tried"]] += 1
+            elif "turned_away" in fields:
+                self.turned_away[fields["turned_away"]] += 1
             else:
                 new.append(Acceptance(**{**fields, "recipients": tuple(fields["recipients"])}))
         self.acceptances += new

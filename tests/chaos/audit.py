@@ -41,17 +41,36 @@ class Buried:
     recipients: tuple[str, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a status says that limits may have to do with."""
+
+    state: MailState
+    final: bool
+    cause: str
+    attempt: int
+
+
 @dataclass(slots=True)
 class Findings:
-    """`requested`, `ends` by place in the main topic; `open_dead` by place in the dead-letter topic."""
+    """`requested`, `ends`, `steps` by place in the main topic; `open_dead` by place in the dead-letter topic."""
 
     requested: dict[Place, Requested] = field(default_factory=dict)
     ends: dict[Place, list[MailState]] = field(default_factory=dict)
+    steps: dict[Place, list[Step]] = field(default_factory=dict)
     dead: dict[Place, Buried] = field(default_factory=dict)
     resolved: set[Place] = field(default_factory=set)
     parked: int = 0
     behind: list[str] = field(default_factory=list)
     open_transactions: list[str] = field(default_factory=list)
+
+    def note(self, partition: int, status: MailStatus) -> None:
+        """Take a status in."""
+        place = partition, status.offset
+        if status.final:
+            self.ends.setdefault(place, []).append(status.state)
+        step = Step(status.state, status.final, status.cause, status.attempt)
+        self.steps.setdefault(place, []).append(step)
 
 
 class Auditor:
@@ -106,8 +125,8 @@ class Auditor:
                 findings.requested[partition, record.offset] = self._requested(record)
             for record in self._records("mail.outbound.status", partition):
                 status = self._codec.decode(MailStatus, record.value)
-                if status.final and status.topic_id == topic_id and status.status_id not in said:
-                    findings.ends.setdefault((partition, status.offset), []).append(status.state)
+                if status.topic_id == topic_id and status.status_id not in said:
+                    findings.note(partition, status)
                 said.add(status.status_id)
             for record in self._records("mail.outbound.dlq", partition):
                 entry = decode(record.headers)

@@ -1,4 +1,4 @@
-"""What the relay does wrong, all from the seed: per mail and attempt, per connection, and when it goes down as a whole.
+"""What the relay does wrong, all from the seed: per mail and attempt, and per connection (chaos.limits has what concerns all).
 
 A mail's faults are used up attempt by attempt, so that every mail that may live gets through in the end.
 """
@@ -10,7 +10,6 @@ from enum import StrEnum
 FAULTY_MAIL_SHARE = 0.12
 FAULTS_MAX = 4  # in a row for one mail: longer than the delays that wait in memory
 FAULTY_CONNECTION_SHARE = 0.02
-OUTAGE_EVERY_MAILS = 2500
 
 
 class Phase(StrEnum):
@@ -51,17 +50,11 @@ class Fault:
         return self.accepted and self.act is not Act.DRIP
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """After so many acceptances the relay is away for so long."""
-
-    after_mails: int
-    seconds: float
-
-
 LATER = b"451 4.3.0 chaos wants this mail once more"
 RECIPIENT_LATER = b"450 4.2.0 chaos wants this recipient once more"
-CLOSING = b"421 4.3.2 chaos is shutting down"
+CLOSING = (
+    b"421 4.3.2 chaos.test Service not available, closing transmission channel"  # RFC 5321 section 4.2.2
+)
 GARBAGE = b"\x00\xff what? \x80"
 
 _REPLIES = (Phase.MAIL, Phase.DATA, Phase.FINAL)
@@ -104,12 +97,3 @@ def connection_fault(seed: int, number: int) -> Fault | None:
         return None
     act = rnd.choice(tuple(Act))
     return Fault(rnd.choice((Phase.CONNECT, Phase.EHLO)), act, CLOSING if act is Act.REPLY else b"")
-
-
-def outages(seed: int, mails: int) -> list[Outage]:
-    """When the relay refuses connections and closes those that it has."""
-    rnd = random.Random(f"{seed}:outages")
-    return [
-        Outage(start + rnd.randrange(OUTAGE_EVERY_MAILS), rnd.uniform(0.3, 2.0))
-        for start in range(0, mails, OUTAGE_EVERY_MAILS)
-    ]

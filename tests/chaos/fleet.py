@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Fleet:
     config: Path
     folder: Path
     rnd: random.Random
+    relays: Collection[str]
     senders: list[Sender] = field(default_factory=list)
     started: int = 0
     overdue: int = 0
@@ -42,7 +44,9 @@ class Fleet:
         self.started += 1
         name = f"sender-{self.started}"
         command = (sys.executable, "-m", "postlane.ops", "--config", str(self.config), "outbound")
-        environment = os.environ | {"POSTLANE_RELAYS__MAIN__EHLO_NAME": f"{name}.test"}
+        environment = os.environ | {
+            f"POSTLANE_RELAYS__{relay.upper()}__EHLO_NAME": f"{name}.test" for relay in self.relays
+        }
         server = Server(name, command, self.folder / f"{name}.log", environment)
         sender = Sender(name, server, _child_of(server))
         self.senders.append(sender)

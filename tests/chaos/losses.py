@@ -15,8 +15,9 @@ import psutil
 from chaos.acceptances import Acceptance
 from chaos.cluster import Cluster
 from chaos.fleet import Fleet, Sender
+from chaos.relays import CONNECTIONS
 from chaos.schedule import Disturbance
-from chaos.site import CONNECTIONS, UNCOMMITTED_MAX
+from chaos.site import UNCOMMITTED_MAX
 
 STOPPED_SECONDS = 6.0  # the senders start nothing once an outcome has been uncommitted for 5 s
 PROCESSOR_SHARE_MAX = 0.5  # of one core, for a sender that has nothing to do but wait
@@ -114,7 +115,7 @@ class Losses:
     def _taken_meanwhile(self, since: float, until: float, senders: int) -> int:
         """How many mails so many senders sent while nothing could be committed."""
         taken = sum(since < acceptance.at < until for acceptance in self.acceptances)
-        bound = senders * (CONNECTIONS + UNCOMMITTED_MAX)
+        bound = senders * (CONNECTIONS * len(self.fleet.relays) + UNCOMMITTED_MAX)
         if taken > bound:
             self.trouble.append(f"{taken} mails went out while nothing could be committed: over {bound}")
         return taken

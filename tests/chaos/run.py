@@ -19,7 +19,7 @@ from chaos.acceptances import JournalTail
 from chaos.audit import Auditor, Findings
 from chaos.fleet import Fleet, Sender
 from chaos.losses import Losses
-from chaos.schedule import Disturbance, Kind, plan_schedule
+from chaos.schedule import SENDERS, Disturbance, Kind, plan_schedule
 from chaos.site import SESSION_TIMEOUT_SECONDS, Site
 from chaos.workload import PlannedMail, now, plan_workload
 from localstack.server import Server
@@ -27,7 +27,6 @@ from postlane.adapters.avro_codec import Codec
 from postlane.ops.exits import Exit
 from postlane.ports import LogUnavailable
 
-SENDERS = 2
 BACKLOG_MAILS = 1200  # requests ahead of the relay, so that there is work at every disturbance
 LOOK_SECONDS = 0.05
 AUDIT_SECONDS = 2.0
@@ -62,7 +61,9 @@ class Run:
         self.records = plan_workload(mails, seed)
         self.planned = [record for record in self.records if isinstance(record, PlannedMail)]
         self.schedule = plan_schedule(mails, seed, len(site.cluster.brokers))
-        self.fleet = Fleet(site.config, site.folder, random.Random(f"{seed}:victims"))
+        self.fleet = Fleet(
+            site.config, site.folder, random.Random(f"{seed}:victims"), tuple(site.settings.relays)
+        )
         self.losses = Losses(site.cluster, self.fleet, self.tail.acceptances)
         self.done = Done()
         self.produced = 0

@@ -31,6 +31,7 @@ class Disturbance:
     alone_seconds: float = 0.0
 
 
+SENDERS = 2  # at the least
 FIRST_SHARE, LAST_SHARE = 0.02, 0.97
 REPLAY_SHARES = (0.45, 0.85)
 LOSS_LAST_SHARE = 0.9  # there must be mail left to go on with

@@ -41,6 +41,7 @@ def accepted(number: int, mail_number: int, *recipients: str, confirmed: bool = 
         digest=f"d{mail_number}",
         confirmed=confirmed,
         sender="sender-1.test",
+        relay="main",
     )
 
 
