@@ -33,7 +33,7 @@ class Plan:
 
 
 class Relay:
-    """What all doors share. `spell` is the one that has begun last, over at `spell_ends` once it has turned something away."""
+    """What all doors share. `spell` is the one that has begun last, at `struck`, over at `spell_ends` once it has turned something away."""
 
     def __init__(self, plan: Plan, journal: Path) -> None:
         self.plan = plan
@@ -41,6 +41,7 @@ class Relay:
         self.accepted = 0
         self.spell: Spell | None = None
         self.spell_ends: float | None = None
+        self.struck: list[Door] = []
         self.doors: list[Door] = []
         self._connections = 0
         self._attempts: Counter[str] = Counter()
@@ -83,11 +84,11 @@ class Relay:
         os.write(self._journal, acceptance.line())
         if self.plan.spells and self.accepted >= self.plan.spells[0].after_mails:
             self.spell, self.spell_ends = self.plan.spells.pop(0), None
+            self.struck = [it for it in self.doors if self.spell.everywhere or it.name == acceptance.relay]
             if self.spell.kind is LimitKind.REFUSED:
-                for door in self.doors:
-                    if door.name in self.spell.relays:
-                        self.note_turned_away(LimitKind.REFUSED)
-                        door.close_for(self.spell.seconds)
+                for door in self.struck:
+                    self.note_turned_away(LimitKind.REFUSED)
+                    door.close_for(self.spell.seconds)
 
 
 Converse = Callable[["Door"], asyncio.Protocol]
@@ -137,7 +138,7 @@ class Door:
     def limits(self, kind: LimitKind) -> bool:
         """Whether this limit turns away what has just come."""
         spell, ends = self.relay.spell, self.relay.spell_ends
-        if spell is None or spell.kind is not kind or self.name not in spell.relays:
+        if spell is None or spell.kind is not kind or self not in self.relay.struck:
             return False
         if ends is not None and time.monotonic() > ends:
             return False

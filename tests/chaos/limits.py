@@ -47,10 +47,10 @@ NOT_LOGGED_IN = b"530 5.7.0 Authentication required"
 
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """From `after_mails` acceptances on these relays set this limit, for so long."""
+    """From `after_mails` acceptances on all relays, or the one that took the last of these, set this limit, for so long."""
 
     kind: LimitKind
-    relays: tuple[str, ...]
+    everywhere: bool
     after_mails: int
     seconds: float
 
@@ -62,7 +62,7 @@ def plan_spells(seed: int, mails: int, *, limits: bool) -> list[Spell]:
         return [
             Spell(
                 LimitKind.REFUSED,
-                (MAIN,),
+                True,
                 start + rnd.randrange(OUTAGE_EVERY_MAILS),
                 rnd.uniform(0.3, 2.0),
             )
@@ -73,11 +73,11 @@ def plan_spells(seed: int, mails: int, *, limits: bool) -> list[Spell]:
     for _ in range(max(1, round(mails / SMALL_RUN_MAILS))):
         kinds += rnd.sample(list(LimitKind), len(LimitKind))
     width = (SPELLS_TO_SHARE - SPELLS_FROM_SHARE) * mails / len(kinds)
-    first = rnd.randrange(2)  # every other spell is at both relays: then nothing goes anywhere
+    first = rnd.randrange(2)  # every other spell is everywhere: then nothing goes out
     return [
         Spell(
             kind,
-            (MAIN, SPARE) if (index + first) % 2 else (MAIN,),
+            (index + first) % 2 == 0,
             round(SPELLS_FROM_SHARE * mails + width * (index + rnd.uniform(0.0, 0.5))),
             rnd.uniform(0.5, 2.5),
         )

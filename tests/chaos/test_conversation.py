@@ -84,7 +84,7 @@ async def test_a_spell_turns_mail_away_at_its_relay_alone(
     tmp_path: Path, kind: LimitKind, answer: str
 ) -> None:
     tail = JournalTail(tmp_path / "journal")
-    async with relay_at_work(tmp_path / "journal", Spell(kind, (MAIN,), RUN_UP, 60.0)) as ports:
+    async with relay_at_work(tmp_path / "journal", Spell(kind, False, RUN_UP, 60.0)) as ports:
         main, spare = await connect(ports[MAIN]), await connect(ports[SPARE])
         await main.begin()
         await spare.begin()
@@ -98,7 +98,7 @@ async def test_a_spell_turns_mail_away_at_its_relay_alone(
 
 
 async def test_a_broken_login_lets_nobody_in_until_the_spell_is_over(tmp_path: Path) -> None:
-    async with relay_at_work(tmp_path / "journal", Spell(LimitKind.AUTH, (MAIN,), 1, 0.0)) as ports:
+    async with relay_at_work(tmp_path / "journal", Spell(LimitKind.AUTH, True, 1, 0.0)) as ports:
         talk = await connect(ports[SPARE])
         await talk.begin()
         await talk.send()
@@ -118,7 +118,7 @@ async def test_nothing_is_taken_without_a_login(tmp_path: Path) -> None:
 
 
 async def test_more_connections_than_the_spell_allows_are_closed(tmp_path: Path) -> None:
-    spell = Spell(LimitKind.CONNECTIONS, (MAIN,), 1, 60.0)
+    spell = Spell(LimitKind.CONNECTIONS, False, 1, 60.0)
     async with relay_at_work(tmp_path / "journal", spell) as ports:
         open_ones = [await connect(ports[MAIN]) for _ in range(CONNECTIONS_MAX)]
         for talk in open_ones:
@@ -131,7 +131,7 @@ async def test_more_connections_than_the_spell_allows_are_closed(tmp_path: Path)
 
 
 async def test_a_relay_that_is_down_refuses_connections_and_comes_back(tmp_path: Path) -> None:
-    spell = Spell(LimitKind.REFUSED, (MAIN,), 1, 0.2)
+    spell = Spell(LimitKind.REFUSED, False, 1, 0.2)
     async with relay_at_work(tmp_path / "journal", spell) as ports:
         talk = await connect(ports[MAIN])
         await talk.begin()
