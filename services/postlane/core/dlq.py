@@ -140,6 +140,7 @@ class LeftOut(StrEnum):
     """Why a mail that was meant is not touched."""
 
     RESOLVED = "already resolved; --again repeats it"
+    CLOSED = "already resolved"
     UNREADABLE = "its headers cannot be read; it can be discarded only"
     KEYLESS = "it has no key, so no ticket orders it; send it anew or discard it"
 
@@ -182,7 +183,7 @@ def plan_discard(dead: Iterable[DeadMail], selection: Selection) -> Plan:
     meant = [mail for mail in dead if selection.holds(mail)]
     return Plan(
         mails=_in_order({mail.place: mail for mail in meant if mail.open}),
-        left_out=tuple((mail, LeftOut.RESOLVED) for mail in meant if not mail.open),
+        left_out=tuple((mail, LeftOut.CLOSED) for mail in meant if not mail.open),
     )
 
 

@@ -18,7 +18,7 @@ from postlane.ops import options
 from postlane.ops.decoded import as_json as record_json
 from postlane.ops.decoded import decode_record
 from postlane.ops.dlq_log import DlqLog, Failure, Resolving
-from postlane.ops.dlq_output import COLUMNS, mail_json, plan_json, row
+from postlane.ops.dlq_output import COLUMNS, by_cause, left_out_lines, mail_json, plan_json, row
 from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.output import print_json, print_table, progress, say
 from postlane.ops.session import Session, session_of
@@ -66,6 +66,7 @@ def list_(  # noqa: PLR0913 - the options of a command
         print_json([mail_json(mail) for mail in mails])
     elif mails:
         print_table(COLUMNS, map(row, mails))
+        say(f"{len(mails)} dead mails: {by_cause(mails)}")
     else:
         say("no dead mail matches" if resolved_too else "no open dead mail matches")
 
@@ -247,7 +248,9 @@ def _carry_out(dlq: DlqLog, writer: LogWriter | None, plan: Plan, order: _Order)
     failures: list[Failure] = []
     if plan.mails and writer is not None:
         if not order.yes:
-            typer.confirm(f"{_verb(order)} {len(plan.mails)} mails?", abort=True, err=True)
+            typer.confirm(
+                f"{_verb(order)} {len(plan.mails)} mails ({by_cause(plan.mails)})?", abort=True, err=True
+            )
         at_ms = round(datetime.now(UTC).timestamp() * 1000)
         with progress("writing") as bar:
             bar.expect(len(plan.mails))
@@ -272,10 +275,10 @@ def _show(plan: Plan, order: _Order) -> None:
         )
     if plan.added:
         say(f"+ {len(plan.added)} more of the same tickets, so that their order holds (--alone leaves them)")
-    for mail, why in plan.left_out:
-        say(f"{mail.place} is left out: {why.value}")
+    for line in left_out_lines(plan):
+        say(line)
     if order.dry_run and plan.mails:
-        say(f"dry run: would {_verb(order).lower()} {len(plan.mails)} mails")
+        say(f"dry run: would {_verb(order).lower()} {len(plan.mails)} mails: {by_cause(plan.mails)}")
 
 
 def _verb(order: _Order) -> str:

@@ -1,11 +1,14 @@
 """Dead mail as table rows and as JSON."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from postlane.core.dlq import DeadMail, Plan, Unreadable
+from postlane.core.dlq import DeadMail, Place, Plan, Unreadable
 from postlane.core.events.trail import Dead
 from postlane.ops.dlq_log import Failure
 from postlane.ops.output import Json, iso_ms, ms_text, shortened
+
+PLACES_SHOWN_MAX = 5  # of mails that are left out; thousands may be
 
 COLUMNS = ("AT", "DIED", "TICKET", "CAUSE", "WORDS", "STATE")
 
@@ -22,6 +25,23 @@ def state_words(mail: DeadMail) -> str:
         return "open"
     last = mail.resolutions[-1]
     return f"{last.resolution.value} {ms_text(last.resolved_at_ms)}"
+
+
+def by_cause(mails: Iterable[DeadMail]) -> str:
+    """How many there are of each cause, most frequent first."""
+    counts = Counter(_obituary_words(mail)[1] for mail in mails)
+    return ", ".join(f"{count} {cause}" for cause, count in counts.most_common())
+
+
+def left_out_lines(plan: Plan) -> Iterator[str]:
+    """A line per reason for which mails that were meant are not touched."""
+    places: dict[str, list[Place]] = {}
+    for mail, why in plan.left_out:
+        places.setdefault(why.value, []).append(mail.place)
+    for words, found in places.items():
+        more = len(found) - PLACES_SHOWN_MAX
+        shown = ", ".join(map(str, found[:PLACES_SHOWN_MAX])) + (f" and {more} more" if more > 0 else "")
+        yield f"{len(found)} left out ({shown}): {words}"
 
 
 def mail_json(mail: DeadMail) -> Json:
