@@ -49,12 +49,11 @@ def _burden(lanes: Lanes, lane: Lane) -> tuple[bool, int]:
 
 def relieve_base(lanes: Lanes, now: float) -> None:
     """Park the lane of the mail that has held the committed offset back for long."""
-    base = lanes.committing.base
-    if base != lanes.base_since[0]:
+    base, holding = lanes.committing.base, lanes.committing.oldest_unsettled()
+    if holding is None or base != lanes.base_since[0]:  # where nothing waits, nothing holds it back
         lanes.base_since = (base, now)
         return
-    holding = lanes.committing.oldest_unsettled()
-    if holding is None or now - lanes.base_since[1] < BASE_SECONDS_MAX or holding.origin not in lanes.mails:
+    if now - lanes.base_since[1] < BASE_SECONDS_MAX or holding.origin not in lanes.mails:
         return
     lane = lanes.lanes[holding.lane]
     if lane.busy is not holding:

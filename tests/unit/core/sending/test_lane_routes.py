@@ -18,7 +18,7 @@ from postlane.core.sending.lane_mail import (
     Tick,
 )
 from postlane.core.sending.lane_relief import BASE_SECONDS_MAX
-from unit.core.lane_bench import NOW, POLICY, Bench, arrival, put, sent, states
+from unit.core.lane_bench import NOW, POLICY, Bench, arrival, deferred, put, sent, states
 
 TWO_WAYS = replace(POLICY, routes=(Route(name="bulk", tags=frozenset({"bulk"})), Route()))
 HOLD = RouteHolds(cause="quota", reason="daily quota", relay="b", since=NOW, until=NOW + 5000, route="bulk")
@@ -129,6 +129,19 @@ def test_mail_of_a_held_route_that_is_parked_still_says_what_holds_it() -> None:
     assert [(status.offset, status.cause) for status in told] == [(0, "quota"), (1, "quota")]
     assert {status.next_attempt_at for status in told} == {datetime.fromtimestamp(NOW + 5000, UTC)}
     assert len(batch.puts) == 2
+
+
+def test_a_mail_that_comes_after_quiet_hours_has_its_minute_in_memory() -> None:
+    bench = Bench()
+    bench.play(Tick())
+    bench.now += 3600
+    bench.play(Tick())
+    bench.arrive(arrival(0, "a"))
+    assert bench.starts() == [0]
+    bench.end(0, deferred())
+    bench.play(Tick())
+    batch, _ = bench.commit()
+    assert (states(batch), batch.puts) == ([(0, MailState.DEFERRED)], ())
 
 
 def test_mail_of_a_held_route_that_is_due_later_says_so() -> None:
