@@ -1,12 +1,13 @@
 """EventLog on confluent-kafka: questions about topics, bounded reads, and the way to writers and members."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # not in its __all__
 
 from postlane import ports
 from postlane.adapters.kafka_clients import (
@@ -29,6 +30,7 @@ _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOW
 
 ANSWER_SECONDS = 10.0
 ASK_SECONDS = 4.0  # one try: it may wait for a leader that is down; the next one hears of its successor
+KNOCK_SECONDS = 1.0
 GRACE_SECONDS = 5.0  # the client itself should end the wait first
 PENDING_SECONDS = 2.0  # a pending offset is decided in a moment or never, and one client asks for one partition after the other
 ASK_AGAIN_SECONDS = 0.2
@@ -60,8 +62,8 @@ class KafkaLog:
 
         def ask(seconds: float) -> str:
             admin = self._admin()
-            # First what any broker can say: the question below, put to a broker that is away, would burn the processor.
-            self._partitions(admin, topic, seconds)
+            # What is asked next goes to the broker that is named as controller; while that one is away, the client would dial it without a pause.
+            _knock(self._metadata(admin, topic, seconds))
             answer = admin.describe_topics(TopicCollection([topic]), request_timeout=seconds)[topic]
             return str(answer.result(seconds + GRACE_SECONDS).topic_id)
 
@@ -229,10 +231,15 @@ class KafkaLog:
 
     def _partitions(self, client: AdminClient | Consumer, topic: str, seconds: float) -> dict[int, Any]:
         """The partitions by number, as any broker knows them. Raises KafkaException."""
-        found = client.list_topics(topic, timeout=seconds).topics[topic]
-        if found.error is not None:
-            raise KafkaException(found.error)
-        return dict(found.partitions)
+        return dict(self._metadata(client, topic, seconds).topics[topic].partitions)
+
+    def _metadata(self, client: AdminClient | Consumer, topic: str, seconds: float) -> ClusterMetadata:
+        """What any broker knows of the topic and the cluster. Raises KafkaException."""
+        metadata = client.list_topics(topic, timeout=seconds)
+        error = metadata.topics[topic].error
+        if error is not None:
+            raise KafkaException(error)
+        return metadata
 
     def _until_answered(self, what: str, ask: Callable[[float], _Answer]) -> _Answer:
         """Ask again while time is left: a leader or a broker that has gone makes the first answers errors."""
@@ -252,3 +259,14 @@ class KafkaLog:
             if time.monotonic() > deadline:
                 raise LogUnavailable(f"{what}: {trouble}")
             time.sleep(ASK_AGAIN_SECONDS)
+
+
+def _knock(metadata: ClusterMetadata) -> None:
+    """See that somebody listens where the controller should be. Raises KafkaException."""
+    controller = metadata.brokers.get(metadata.controller_id)
+    if controller is None:
+        raise KafkaException(KafkaError(KafkaError.BROKER_NOT_AVAILABLE))
+    try:
+        socket.create_connection((controller.host, controller.port), KNOCK_SECONDS).close()
+    except OSError:
+        raise KafkaException(KafkaError(KafkaError.BROKER_NOT_AVAILABLE)) from None
