@@ -216,6 +216,17 @@ def _suppressor(log: MemoryLog, control: ControlWatch) -> Suppressor:
     )
 
 
+def _take_over(log: MemoryLog) -> TakeOver:
+    return TakeOver(
+        event_log=log,
+        codec=CODEC,
+        control=ControlReader(event_log=log, codec=CODEC, topic="control"),
+        topics=TOPICS,
+        group="g",
+        duplicate_window_seconds=0.0,
+    )
+
+
 def _policy(routes: tuple[Route, ...]) -> LanesPolicy:
     retry = RetryPolicy(
         delays_seconds=(SOON,) * (ATTEMPTS_MAX - 1) + (7200.0,),
@@ -269,14 +280,7 @@ async def running(
         SenderParts(
             topics=TOPICS,
             instance="test",
-            take_over=TakeOver(
-                event_log=log,
-                codec=CODEC,
-                control=ControlReader(event_log=log, codec=CODEC, topic="control"),
-                topics=TOPICS,
-                group="g",
-                duplicate_window_seconds=0.0,
-            ),
+            take_over=_take_over(log),
             intake=intake,
             journal=JournalReader(log, "retry", intake, blobs),
             writer=lambda partition: log.writer(f"g-{partition}"),
