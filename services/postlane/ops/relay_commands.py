@@ -7,11 +7,10 @@ from uuid import uuid4
 
 import typer
 
-from postlane.adapters.cloudevents import cloud_event_headers
-from postlane.adapters.kafka_produce import produce
 from postlane.core.control.standing import Pause
-from postlane.core.events.command import Command, Wish, command_key, partition_for_all
+from postlane.core.events.command import Command, Wish
 from postlane.ops import options
+from postlane.ops.control_writing import give_command
 from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.operator_name import operator_name
 from postlane.ops.output import print_json, print_line, progress, say
@@ -19,9 +18,7 @@ from postlane.ops.relay_output import pause_json, pause_words, report_json, repo
 from postlane.ops.relay_survey import read_pauses, surveyor_of
 from postlane.ops.session import Session, session_of
 from postlane.ops.topic_names import CONTROL
-from postlane.ports import NewRecord, RecordRefused, TopicPartition
 
-SOURCE = "/postlane/ops"
 NO_REASON = "no reason was given"
 
 app = typer.Typer(help="The relays: what they do, what waits for them; stop one, let it go on.")
@@ -85,7 +82,7 @@ def pause(
         _tell(name, before, f"relay {name} is paused already {pause_words(before)}", False, as_json)
         return
     made = Pause(words, operator_name(), now.timestamp(), end)
-    _write(session, _command(Wish.PAUSE_RELAY, name, words, now, until))
+    give_command(session, _command(Wish.PAUSE_RELAY, name, words, now, until))
     if before is None:
         line = f"relay {name} is paused {pause_words(made)}; senders obey within seconds, mail in flight still ends"
     else:
@@ -105,7 +102,7 @@ def resume(
     if before is None:
         _tell(name, None, f"relay {name} is not paused", False, as_json)
         return
-    _write(session, _command(Wish.RESUME_RELAY, name, reason, now))
+    give_command(session, _command(Wish.RESUME_RELAY, name, reason, now))
     line = f"relay {name} goes on within seconds; it was paused {pause_words(before)}"
     _tell(name, None, line, True, as_json)
 
@@ -167,17 +164,3 @@ def _command(wish: Wish, relay: str, reason: str, now: datetime, until: datetime
         relay=relay,
         expires_at=until,
     )
-
-
-def _write(session: Session, command: Command) -> None:
-    topic, key = session.topic(CONTROL), command_key(command)
-    record = NewRecord(
-        to=TopicPartition(topic, partition_for_all(key, session.log.partition_count(topic))),
-        key=key,
-        value=session.codec.encode(command),
-        headers=cloud_event_headers(command, SOURCE),
-    )
-    try:
-        produce(session.settings.kafka, record)
-    except RecordRefused as error:
-        raise CommandFailed(f"the command was not given: {error}") from None

@@ -1,17 +1,17 @@
 """`postlane suppression`: whom no relay is asked to mail: look, add, remove, import."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 
-from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.adapters.kafka_produce import produce_all
 from postlane.core.addresses import mailbox_key
-from postlane.core.events.command import Command, Wish, command_key, partition_for_all
+from postlane.core.events.command import Command, Wish
 from postlane.ops import options
+from postlane.ops.control_writing import records_for_all
 from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.operator_name import operator_name
 from postlane.ops.output import print_json, print_line, print_table, progress, say
@@ -19,9 +19,8 @@ from postlane.ops.session import Session, session_of
 from postlane.ops.suppression_file import Wanted, read_cause, read_file, read_wanted
 from postlane.ops.suppression_list import COLUMNS, Entry, entry_json, entry_row, entry_words, read_entries
 from postlane.ops.topic_names import CONTROL
-from postlane.ports import NewRecord, RecordRefused, TopicPartition
+from postlane.ports import RecordRefused
 
-SOURCE = "/postlane/ops"
 FAULTS_SHOWN_MAX = 20
 
 app = typer.Typer(help="The addresses that are not mailed, and why.", no_args_is_help=True)
@@ -227,26 +226,12 @@ def _command(wish: Wish, address: str, reason: str, now: datetime, wanted: Wante
 
 
 def _write(session: Session, commands: Sequence[Command]) -> None:
-    """Each stands where its key belongs."""
-    topic = session.topic(CONTROL)
-    count = session.log.partition_count(topic)
-
-    def records() -> Iterator[NewRecord]:
-        for command in commands:
-            key = command_key(command)
-            yield NewRecord(
-                to=TopicPartition(topic, partition_for_all(key, count)),
-                key=key,
-                value=session.codec.encode(command),
-                headers=cloud_event_headers(command, SOURCE),
-            )
-
     if not commands:
         return
     try:
         with progress("writing") as bar:
             bar.expect(len(commands))
-            produce_all(session.settings.kafka, records(), bar.step)
+            produce_all(session.settings.kafka, records_for_all(session, commands), bar.step)
     except RecordRefused as error:
         raise CommandFailed(
             f"{commands[error.index].recipient} was not written: {error.reason}; others may have been, so repeat it"

@@ -6,11 +6,10 @@ from uuid import uuid4
 
 import typer
 
-from postlane.adapters.cloudevents import cloud_event_headers
-from postlane.adapters.kafka_produce import produce
-from postlane.core.events.command import Command, Wish, command_key
+from postlane.core.events.command import Command, Wish
 from postlane.core.partitioner import partition_of
 from postlane.ops import options
+from postlane.ops.control_writing import give_command
 from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.operator_name import operator_name
 from postlane.ops.output import (
@@ -45,13 +44,8 @@ from postlane.ops.ticket_targets import (
     waiting_mail,
     why_no_retry,
 )
-from postlane.ops.ticket_waits import (
-    kept,
-)
-from postlane.ops.topic_names import CONTROL, OUTBOUND
-from postlane.ports import NewRecord, RecordRefused, TopicPartition
-
-SOURCE = "/postlane/ops"
+from postlane.ops.ticket_waits import kept
+from postlane.ops.topic_names import OUTBOUND
 
 app = typer.Typer(help="Hold a ticket's mail, and decide about mail that waits.", no_args_is_help=True)
 
@@ -82,7 +76,7 @@ def hold(context: typer.Context, ticket: NewTicket, reason: Reason = "held by an
     session = session_of(context)
     partition = _partition(session, ticket)
     before = orders_in(session, partition).holds.get(ticket)
-    _write(session, partition, _command(Wish.HOLD_TICKET, ticket, reason))
+    give_command(session, _command(Wish.HOLD_TICKET, ticket, reason), partition)
     if before is None:
         print_line(f"ticket {ticket} is held; its sender obeys within seconds")
     else:
@@ -103,7 +97,7 @@ def release(context: typer.Context, ticket: Ticket, reason: Reason = "") -> None
         raise CommandFailed(
             f"ticket {ticket} is not held" + (f"; {advice}" if waiting else ""), Exit.NOT_FOUND
         )
-    _write(session, partition, _command(Wish.RELEASE_TICKET, ticket, reason))
+    give_command(session, _command(Wish.RELEASE_TICKET, ticket, reason), partition)
     print_line(f"ticket {ticket} is not held any more; {advice}" if waiting else f"ticket {ticket} goes on")
 
 
@@ -171,7 +165,7 @@ def list_(context: typer.Context, as_json: options.Json = False) -> None:
 
 
 def _decide(session: Session, wish: Wish, ticket: str, target: Target, reason: str) -> None:
-    _write(session, target.partition, _command(wish, ticket, reason, target))
+    give_command(session, _command(wish, ticket, reason, target), target.partition)
 
 
 def _command(wish: Wish, ticket: str, reason: str, target: Target | None = None) -> Command:
@@ -191,17 +185,3 @@ def _command(wish: Wish, ticket: str, reason: str, target: Target | None = None)
 
 def _partition(session: Session, ticket: str) -> int:
     return partition_of(ticket.encode(), session.log.partition_count(session.topic(OUTBOUND)))
-
-
-def _write(session: Session, partition: int, command: Command) -> None:
-    """Commands about a ticket stand in the partition of its mail."""
-    record = NewRecord(
-        to=TopicPartition(session.topic(CONTROL), partition),
-        key=command_key(command),
-        value=session.codec.encode(command),
-        headers=cloud_event_headers(command, SOURCE),
-    )
-    try:
-        produce(session.settings.kafka, record)
-    except RecordRefused as error:
-        raise CommandFailed(f"the command was not given: {error}") from None

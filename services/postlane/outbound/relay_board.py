@@ -1,6 +1,7 @@
 """All relays of a sender by their routes: which takes a route's next mail, and which routes take nothing."""
 
 from collections.abc import Mapping
+from math import inf
 
 from postlane.core.control.standing import Pause
 from postlane.core.limits.permission import Busy, Hold, Permission, Soon, Start, TooLarge, Wait
@@ -68,18 +69,13 @@ class RelayBoard:
         self.started += 1
         return self.desks[relay].begin(attempt, now)
 
-    def _desks_of(self, route: str) -> list[RelayDesk]:
-        return [self.desks[relay] for relay in self.routes[route].relays]
-
     def route_hold(self, route: str, now: float) -> Hold | None:
         """The hold that ends first, where all of a route's relays are held."""
-        holds = [desk.governor.hold(now) for desk in self._desks_of(route)]
-        if None in holds:
-            return None
+        holds = [self.desks[relay].governor.hold(now) for relay in self.routes[route].relays]
         standing = [hold for hold in holds if hold is not None]
-        return min(
-            standing, key=lambda hold: float("inf") if hold.until is None else hold.until, default=None
-        )
+        if len(standing) < len(holds):
+            return None
+        return min(standing, key=lambda hold: inf if hold.until is None else hold.until, default=None)
 
     def next_start(self, now: float) -> float | None:
         """When a relay whose starts are being spread takes the next mail."""
