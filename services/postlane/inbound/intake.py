@@ -35,6 +35,18 @@ PROBE_BYTES = 4096  # one block of most file systems, so that none keeps it besi
 MAILS_AT_ONCE = 8  # blobs being synced and mails being read side by side
 
 
+Companions = Callable[[MailReceived, MailReading], Sequence[NewRecord]]
+"""What further records a mail brings along, such as feedback about mail of ours: written in the same transaction as its event, never alone.
+
+Called in a thread, once per event that is produced; a raise is the mail's failure.
+"""
+
+
+def no_companions(_event: MailReceived, _reading: MailReading) -> Sequence[NewRecord]:
+    """The event alone."""
+    return ()
+
+
 class MailFailed(Exception):
     """One mail cannot be made an event. `permanent` = repeating will not help; `raw` where it was fetched."""
 
@@ -58,12 +70,13 @@ class _Rehearsed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One listed mail on its way: its event and record where it has one; `slim` = already cut to the bone."""
+    """One listed mail on its way: its event, record and companions where it has them; `slim` = already cut to the bone."""
 
     uid: int
     ending: Ending
     event: MailReceived | None = None
     record: NewRecord | None = None
+    companions: tuple[NewRecord, ...] = ()
     slim: bool = False
 
 
@@ -92,11 +105,19 @@ class Batch:
 class Intake:
     """Shared by all mailboxes of a process."""
 
-    def __init__(self, blobs: BlobStore, parsers: ParserPool, codec: Codec, topics: InboundTopics) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        parsers: ParserPool,
+        codec: Codec,
+        topics: InboundTopics,
+        companions: Companions = no_companions,
+    ) -> None:
         self._blobs = blobs
         self._parsers = parsers
         self._codec = codec
         self._topics = topics
+        self._companions = companions
         self._slots = asyncio.Semaphore(MAILS_AT_ONCE)
 
     async def prepare(self, batch: Batch, source: MailSource, watch: MailboxWatch) -> list[Prepared]:
@@ -119,7 +140,8 @@ class Intake:
     async def slimmed(self, prepared: Prepared) -> Prepared:
         """The same mail with an event as small as it can be. Raises MailFailed."""
         assert prepared.event is not None
-        return replace(await self._encoded(slim_event(prepared.event)), slim=True)
+        record = await asyncio.to_thread(self._record, slim_event(prepared.event))
+        return replace(prepared, record=record, slim=True)
 
     async def cursor_record(self, cursor: MailboxCursor, partition: int) -> NewRecord:
         """The record of a cursor."""
@@ -175,7 +197,8 @@ class Intake:
                 timed = await self._parsers.read(raw)
                 watch.parsed(timed.reading.mail.parse_status, timed.seconds)
                 attachments = await self._attachments(mail.uid, timed.reading.mail.attachments)
-                return await self._encoded(self._event(batch.place(mail), ref, timed.reading, attachments))
+                event = self._event(batch.place(mail), ref, timed.reading, attachments)
+                return await asyncio.to_thread(self._produced, event, timed.reading)
             except MailFailed as error:
                 error.raw, error.ref = raw, ref
                 raise
@@ -199,7 +222,8 @@ class Intake:
             head, f"the mail has {ref.size_bytes} bytes; only its headers were read"
         )
         watch.parsed(reading.mail.parse_status, 0.0)
-        return await self._encoded(self._event(batch.place(mail), ref, reading, ()))
+        event = self._event(batch.place(mail), ref, reading, ())
+        return await asyncio.to_thread(self._produced, event, reading)
 
     async def _gone(self, mail: ListedMail, source: MailSource, handed_out: str) -> Prepared:
         """Skip a mail that somebody removed while it was fetched. Raises MailFailed where the server still lists it."""
@@ -227,17 +251,22 @@ class Intake:
     ) -> MailReceived:
         return build_event(place, ref, reading, attachments, datetime.now(UTC))
 
-    async def _encoded(self, event: MailReceived) -> Prepared:
+    def _produced(self, event: MailReceived, reading: MailReading) -> Prepared:
         """In a thread, because a schema registry may have to be asked. Raises MailFailed."""
+        record = self._record(event)
+        return Prepared(
+            event.uid, Ending.PRODUCED, event, record, companions=tuple(self._companions(event, reading))
+        )
+
+    def _record(self, event: MailReceived) -> NewRecord:
         try:
-            value = await asyncio.to_thread(self._codec.encode, event)
+            value = self._codec.encode(event)
         except Unencodable as error:
             raise MailFailed(event.uid, "unencodable", str(error), permanent=True) from None
         key = record_key(event)
-        record = NewRecord(
+        return NewRecord(
             to=self._topics.main_for(key), key=key, value=value, headers=cloud_event_headers(event, SOURCE)
         )
-        return Prepared(event.uid, Ending.PRODUCED, event, record)
 
 
 async def _parts(source: MailSource, mail: ListedMail, watch: MailboxWatch) -> AsyncIterator[bytes]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from postlane.config.sections import AfterCommit
@@ -100,19 +100,26 @@ class Taker:
         """
         parts = self._parts
         cursor = await parts.intake.cursor_record(progress.cursor, parts.owner.partition)
-        going = [(one, one.record) for one in prepared if one.record is not None]
+        going = [one for one in prepared if one.record is not None]
         while True:
+            of = [one for one in going for _ in range(1 + len(one.companions))]
+            records = [record for one in going for record in (one.record, *one.companions) if record]
             try:
-                await parts.owner.write([*(record for _, record in going), cursor])
+                await parts.owner.write([*records, cursor])
             except RecordRefused as refused:
-                if refused.index >= len(going):
+                if refused.index >= len(records):
                     raise
-                guilty = going[refused.index][0]
-                if guilty.slim or guilty.event is None:
+                guilty = of[refused.index]
+                place = going.index(guilty)
+                if records[refused.index] is not guilty.record:
+                    # What goes along must not cost the mail its event.
+                    parts.watch.companion_refused(guilty.uid, refused.reason)
+                    kept = tuple(one for one in guilty.companions if one is not records[refused.index])
+                    going[place] = replace(guilty, companions=kept)
+                elif guilty.slim or guilty.event is None:
                     raise MailFailed(guilty.uid, "refused", refused.reason, permanent=True) from None
-                slim = await parts.intake.slimmed(guilty)
-                assert slim.record is not None
-                going[refused.index] = (slim, slim.record)
+                else:
+                    going[place] = await parts.intake.slimmed(guilty)
             else:
                 break
         parts.owner.cursors[self._key] = progress.cursor

@@ -181,6 +181,10 @@ class MailboxWatch:
             "mail_quarantined", uid=entry.uid, failures=entry.failures, cause=entry.cause, reason=entry.reason
         )
 
+    def companion_refused(self, uid: int, reason: str) -> None:
+        """A record that a mail brought along cannot be written; its event is written without it."""
+        self.log.error("companion_refused", uid=uid, reason=reason)
+
     def settled(self, mails: int) -> None:
         """Mails were flagged, moved or deleted."""
         self._metrics.counter(SETTLED, mailbox=self.mailbox).inc(mails)
