@@ -6,6 +6,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from postlane.core.events.mail import BlobRef
@@ -245,12 +246,36 @@ class BlobStoreError(Exception):
     """The store cannot be read or written, or holds something else under that name; the same call may be made again."""
 
 
-class MailSourceError(Exception):
-    """The mail server refuses or does not answer; `retry_after_seconds` where it said so. The session is closed."""
+class MailTrouble(StrEnum):
+    """Why a mail source gives nothing, as metrics and alarms name it."""
 
-    def __init__(self, message: str, *, auth: bool = False, retry_after_seconds: float | None = None) -> None:
+    CONNECTION = "connection"  # not reached, lost, silent
+    TLS = "tls"  # not trusted, not offered
+    PROTOCOL = "protocol"  # what it says is no IMAP, or more than can be held
+    REFUSED = "refused"  # it says no
+    LIMIT = "limit"  # it, or our own configuration, wants fewer sessions or requests
+    AUTH = "auth"  # it does not let us in: a person must act
+    GRANT = "grant"  # the token endpoint refuses: a person must give the grant anew
+    TOKEN = "token"  # noqa: S105 - the token endpoint does not answer
+
+
+class MailSourceError(Exception):
+    """The mail server refuses or does not answer; `retry_after_seconds` where it said so. The session is closed.
+
+    `auth`: a person must act on the login or the grant; trying again quickly could lock the account.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        auth: bool = False,
+        retry_after_seconds: float | None = None,
+        trouble: MailTrouble | None = None,
+    ) -> None:
         super().__init__(message)
-        self.auth = auth
+        self.trouble = trouble or (MailTrouble.AUTH if auth else MailTrouble.CONNECTION)
+        self.auth = self.trouble in {MailTrouble.AUTH, MailTrouble.GRANT}
         self.retry_after_seconds = retry_after_seconds
 
 

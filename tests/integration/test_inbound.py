@@ -29,7 +29,7 @@ from localstack.greenmail import Mailbox, MailServer
 from postlane.adapters.imap_source import ImapAccount, ImapSource
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.topics import TopicAdmin, load_topics
-from postlane.config.sections import MailboxSection
+from postlane.config.mailbox_section import MailboxSection
 from postlane.config.settings import Settings
 from postlane.core.events.received import MailReceived
 from postlane.core.polling.folder import ListedMail

@@ -32,6 +32,7 @@ def example_toml(signing_secret: str) -> str:
         "signing.domain": "desk.example.com",
         "signing.keys": {"k1": signing_secret},
         "routes.tags": ["newsletter"],
+        "mailboxes.password": "change-me",
     }
     schema = Settings.model_json_schema()
     definitions: Mapping[str, JsonSchema] = schema["$defs"]

@@ -1,4 +1,4 @@
-"""The section of the configuration file by which a relay is logged in to with OAuth 2."""
+"""The section of the configuration file by which a relay or mailbox is logged in to with OAuth 2."""
 
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,7 +12,7 @@ from postlane.config.section import Section
 
 
 class OAuthSection(Section):
-    """OAuth 2 in place of the relay's password: access tokens are had from `token_url`, and renewed long before they expire."""
+    """OAuth 2 in place of a password: access tokens are had from `token_url`, and renewed long before they expire."""
 
     token_url: str = Field(
         description="the provider's token endpoint",
@@ -36,7 +36,7 @@ class OAuthSection(Section):
     refresh_token_file: Path | None = Field(
         None,
         description="where a new refresh token is kept, for providers that replace it with each use; written by Postlane, one file "
-        "for all processes of this relay",
+        "for all processes of this account",
         examples=["/var/lib/postlane/relay-main.refresh-token"],
     )
     scope: str | None = Field(
@@ -45,7 +45,7 @@ class OAuthSection(Section):
         examples=["https://outlook.office365.com/.default"],
     )
     mechanism: Literal["auto", "xoauth2", "oauthbearer"] = Field(
-        "auto", description="how the token is shown to the relay; auto: oauthbearer where it is offered"
+        "auto", description="how the token is shown to the server; auto: oauthbearer where it is offered"
     )
     client_authentication: Literal["body", "basic"] = Field(
         "body", description="how client_id and client_secret are sent: in the form, or as HTTP Basic"

@@ -3,7 +3,6 @@
 Descriptions, defaults, limits and examples here are what `postlane config example` prints.
 """
 
-from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -246,54 +245,6 @@ class OutboundSection(Section):
         return schedules
 
 
-class AfterCommit(StrEnum):
-    """What happens to a mail in its mailbox once its event is durable."""
-
-    FLAG = "flag"
-    MOVE = "move"
-    DELETE = "delete"
-    NOTHING = "nothing"
-
-
-class MailboxSection(Section):
-    """An IMAP account to be polled; the section's name is the mailbox's name in every event, so keep it."""
-
-    host: str = Field(description="the server's host name", examples=["imap.example.com"])
-    port: Port = Field(993, description="993 with implicit, 143 with none")
-    tls: Literal[Tls.IMPLICIT, Tls.NONE] = Field(
-        Tls.IMPLICIT, description="none sends everything readable, the password too; STARTTLS is not offered"
-    )
-    ca_file: Path | None = Field(
-        None,
-        description="own certificate authority; the system's when absent",
-        examples=["/etc/postlane/imap-ca.pem"],
-    )
-    username: str = Field(description="login", examples=["support@example.com"])
-    password: Secret = Field(
-        description='password of that login; also { file = "PATH" } or { env = "NAME" }',
-        examples=["change-me"],
-    )
-    folder: str = Field("INBOX", description="the folder that is polled")
-    start: Literal["new", "all"] | date = Field(
-        "new",
-        description='a mailbox never seen before starts with "new" mail, "all" mail, or a date such as 2026-01-31; '
-        "`postlane doctor` says how many mails that means",
-    )
-    after: AfterCommit = Field(
-        AfterCommit.FLAG, description="what happens to a mail once its event is in Kafka"
-    )
-    flag: str = Field("\\Seen", description='set when after = "flag"')
-    move_to: str = Field("Processed", description='target when after = "move"')
-
-    @model_validator(mode="after")
-    def _moves_away(self) -> "MailboxSection":
-        if self.after is AfterCommit.MOVE and self.move_to == self.folder:
-            raise ValueError(
-                f'move_to = "{self.move_to}" is the polled folder itself; mail would go round for ever'
-            )
-        return self
-
-
 class InboundSection(Section):
     """The inbound service: polling and limits."""
 
@@ -310,10 +261,7 @@ class InboundSection(Section):
         30.0, gt=0, le=600, description="an IMAP command that takes longer ends the session"
     )
     chunk_mails: int = Field(
-        100,
-        ge=1,
-        le=100,
-        description="UIDs per fetch; more than about 900 lines in one read break the client",
+        100, ge=1, le=1000, description="mails that become durable in one transaction, at most"
     )
     chunk_bytes: int = Field(
         16 * 2**20, ge=2**16, description="raw mail fetched at once; it is held in memory"

@@ -15,6 +15,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from postlane.config.mailbox_section import MailboxSection
 from postlane.config.notify_section import NotifySection
 from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
@@ -25,7 +26,6 @@ from postlane.config.sections import (
     InboundSection,
     KafkaSection,
     LogsSection,
-    MailboxSection,
     OnDead,
     OutboundSection,
     TopicsSection,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import assert_never
 
-from postlane.config.sections import AfterCommit, MailboxSection
+from postlane.config.mailbox_section import AfterCommit, MailboxSection
 from postlane.core.polling import mailbox as folders
 from postlane.core.polling import mailbox_opening as openings
 from postlane.core.polling.mailbox import Identity, Limits, Progress

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from postlane.config.sections import AfterCommit
+from postlane.config.mailbox_section import AfterCommit
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.received import MailboxCursor
 from postlane.core.polling import mailbox as folders

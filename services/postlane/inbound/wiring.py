@@ -8,7 +8,8 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.imap_source import ImapAccount, ImapSource
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
-from postlane.config.sections import InboundSection, MailboxSection, Tls
+from postlane.config.mailbox_section import MailboxSection
+from postlane.config.sections import InboundSection, Tls
 from postlane.config.settings import Settings
 from postlane.core.polling.mailbox import Identity, Limits
 from postlane.core.reading.mail_class import ClassRules
@@ -52,7 +53,7 @@ def imap_connect(section: InboundSection) -> Connect:
                 tls=mailbox.tls is Tls.IMPLICIT,
                 ca_file=mailbox.ca_file,
                 username=mailbox.username,
-                password=mailbox.password.get_secret_value(),
+                password="" if mailbox.password is None else mailbox.password.get_secret_value(),
                 command_timeout_seconds=section.command_timeout_seconds,
             )
         )

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
+from postlane.config.mailbox_section import MailboxSection
 from postlane.config.relay_section import RelaySection
-from postlane.config.sections import MailboxSection, OutboundSection, Tls
+from postlane.config.sections import OutboundSection, Tls
 from postlane.config.settings import ConfigError
 from postlane.core.events.received import MailboxCursor
 from postlane.core.polling.folder import FolderState
@@ -133,7 +134,7 @@ async def check_mailbox(
         tls=mailbox.tls is not Tls.NONE,
         ca_file=mailbox.ca_file,
         username=mailbox.username,
-        password=mailbox.password.get_secret_value(),
+        password="" if mailbox.password is None else mailbox.password.get_secret_value(),
         command_timeout_seconds=CHECK_SECONDS_MAX,
     )
     source = ImapSource(account)

@@ -8,6 +8,7 @@ import pytest
 
 from postlane.config import sections
 from postlane.config.example import NAMED_SECTIONS, example_toml
+from postlane.config.mailbox_section import MailboxSection
 from postlane.config.notify_section import NotifyMailSection, NotifySection, WebhookSection
 from postlane.config.oauth_section import OAuthSection
 from postlane.config.relay_section import RelaySection
@@ -32,7 +33,8 @@ SECTIONS: dict[str, type[Section]] = {
     "relays.main.oauth": OAuthSection,
     "safety": SafetySection,
     "inbound": sections.InboundSection,
-    "mailboxes.support": sections.MailboxSection,
+    "mailboxes.support": MailboxSection,
+    "mailboxes.support.oauth": OAuthSection,
     "notify": NotifySection,
     "notify.webhook": WebhookSection,
     "notify.mail": NotifyMailSection,
@@ -94,7 +96,9 @@ def uncommented(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_commented_keys_are_valid_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = EXAMPLE.replace(blocks()["relays.main.oauth"], "\n").replace("# [relays.main.oauth]\n", "")
+    text = EXAMPLE
+    for title in ("relays.main.oauth", "mailboxes.support.oauth"):
+        text = text.replace(f"# [{title}]{blocks()[title]}", "\n")
     settings = uncommented(text, tmp_path, monkeypatch)
     relay = settings.relays["main"]
     assert relay.password is not None
@@ -112,12 +116,15 @@ def test_the_commented_keys_are_valid_too(tmp_path: Path, monkeypatch: pytest.Mo
 def test_so_are_those_that_stand_in_place_of_a_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = EXAMPLE.replace('# password = { env = "RELAY_PASSWORD" }\n', "")
-    oauth = uncommented(text, tmp_path, monkeypatch).relays["main"].oauth
-    assert oauth is not None
-    assert oauth.refresh_token is not None
-    assert oauth.refresh_token.get_secret_value() == "a secret in a file"
-    assert oauth.token_host == "login.microsoftonline.com"
+    text = EXAMPLE.replace('# password = { env = "RELAY_PASSWORD" }\n', "").replace(
+        'password = "change-me"\n', ""
+    )
+    settings = uncommented(text, tmp_path, monkeypatch)
+    for oauth in (settings.relays["main"].oauth, settings.mailboxes["support"].oauth):
+        assert oauth is not None
+        assert oauth.refresh_token is not None
+        assert oauth.refresh_token.get_secret_value() == "a secret in a file"
+        assert oauth.token_host == "login.microsoftonline.com"
 
 
 def test_no_line_is_wider_than_a_terminal_shows() -> None:

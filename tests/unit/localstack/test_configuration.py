@@ -37,6 +37,7 @@ def test_the_file_is_valid_and_names_the_servers(tmp_path: Path) -> None:
     assert relay.password is not None
     assert relay.password.get_secret_value() == "relay's password"
     assert (mailbox.host, mailbox.port, mailbox.username) == ("127.0.0.1", 1143, "help@desk.test")
+    assert mailbox.password is not None
     assert mailbox.password.get_secret_value() == 'a"password'
     assert settings.blobs.directory == folder / "blobs"
     assert settings.signing.domain == "desk.test"

@@ -7,7 +7,8 @@ import pytest
 
 from fakes.name_server import NameServer
 from fakes.zone_script import ZoneScript, world
-from postlane.config.sections import MailboxSection, OutboundSection
+from postlane.config.mailbox_section import MailboxSection
+from postlane.config.sections import OutboundSection
 from postlane.ops.check_mail import check_mailbox, check_name_servers
 from postlane.ops.checks import Check, State
 
