@@ -288,6 +288,9 @@ class MailSource(Protocol):
     async def list_since(self, uid: int, limit: int) -> list[ListedMail]:
         """Mails with a UID above `uid`, ascending, at most `limit` (`UID n:*` quirk of RFC 3501 6.4.8 removed)."""
 
+    async def count_above(self, uid: int) -> int:
+        """How many mails have a UID above `uid`."""
+
     async def count_since(self, received_at: datetime) -> int:
         """How many mails arrived on or after that day."""
 

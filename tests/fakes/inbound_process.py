@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from postlane.adapters.alarm_bell import AlarmBell
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.http_health import Health
 from postlane.adapters.metrics import Metrics
+from postlane.adapters.notifier import Notifier
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
 from postlane.config.settings import Settings
-from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.metrics import INBOUND_METRICS
+from postlane.inbound.alarms import Alarms
 from postlane.inbound.loop import poll_until_stopped
-from postlane.inbound.topics import InboundTopics
+from postlane.inbound.topics import CURSOR, InboundTopics, is_report
 from postlane.inbound.wiring import Connect, Parts, class_rules
 from postlane.ports import BlobStore, EventLog, LogRecord, TopicPartition
 
@@ -67,7 +70,9 @@ class InboundProcess:
         return self.parts.runtime.stop
 
     def metric(self, name: str, **labels: str) -> float:
-        """A sample's value, 0 where there is none."""
+        """A sample's value, 0 where there is none; of a mailbox's INBOX unless another folder is named."""
+        if "mailbox" in labels:
+            labels = {"folder": "INBOX"} | labels
         return self.parts.runtime.metrics.registry.get_sample_value(name, labels) or 0.0
 
     async def ends(self) -> None:
@@ -93,6 +98,7 @@ async def inbound_process(
     """Run it for the length of the block."""
     metrics = Metrics(INBOUND_METRICS)
     parsers = ParserPool(1, settings.inbound.parse_seconds_max, class_rules(settings))
+    bell = AlarmBell(settings.notify.pace(), Notifier((), metrics), metrics, instance)
     loop = asyncio.get_running_loop()
     parts = Parts(
         settings=settings,
@@ -103,6 +109,7 @@ async def inbound_process(
         parsers=parsers,
         topics=InboundTopics.with_prefix(settings.kafka.topic_prefix, settings.topics.partitions),
         connect=connect,
+        alarms=Alarms(bell, settings.notify.mailbox_unchecked_seconds),
     )
     process = InboundProcess(parts, asyncio.create_task(poll_until_stopped(parts)))
     try:
@@ -137,13 +144,27 @@ class TopicReader:
         events = [codec.decode(MailReceived, record.value) for record in self.records("mail.inbound")]
         return sorted(events, key=lambda event: (event.mailbox, event.uid_validity, event.uid))
 
-    def cursor(self, name: str) -> MailboxCursor:
-        """The newest cursor of a mailbox."""
+    def cursor(self, name: str, folder: str = "INBOX") -> MailboxCursor:
+        """The newest cursor of a folder."""
+        return [cursor for cursor in self.cursors() if cursor.mailbox == name and cursor.folder == folder][-1]
+
+    def cursors(self) -> list[MailboxCursor]:
+        """Every cursor that was written, by partition."""
         codec = Codec()
-        cursors = [
-            codec.decode(MailboxCursor, record.value) for record in self.records("mail.inbound.cursor")
+        return [
+            codec.decode(MailboxCursor, record.value)
+            for record in self.records(CURSOR)
+            if not is_report(record.key)
         ]
-        return [cursor for cursor in cursors if cursor.mailbox == name][-1]
+
+    def reports(self) -> list[MailboxReport]:
+        """Every report that was written, by partition."""
+        codec = Codec()
+        return [
+            codec.decode(MailboxReport, record.value)
+            for record in self.records(CURSOR)
+            if is_report(record.key)
+        ]
 
     async def wait_for(self, condition: Callable[["TopicReader"], bool], seconds: float = 20.0) -> None:
         """Until it holds."""

@@ -101,6 +101,10 @@ class MemoryMailbox:
             ListedMail(uid=mail.uid, size_bytes=len(mail.raw), received_at=mail.received_at) for mail in found
         ]
 
+    async def count_above(self, uid: int) -> int:
+        """See ports.MailSource.count_above."""
+        return sum(1 for one in self._selected("count_above").mails if one > uid)
+
     async def count_since(self, received_at: datetime) -> int:
         """See ports.MailSource.count_since."""
         place = self._selected("count_since")

@@ -99,7 +99,7 @@ class World:
         return self.reader.events()
 
     async def begun(self) -> None:
-        await wait_until(lambda: bool(self.reader.records("mail.inbound.cursor")), START_SECONDS)
+        await wait_until(lambda: bool(self.reader.cursors()), START_SECONDS)
 
     def session(self) -> ImapSource:
         return ImapSource(

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from postlane.adapters.avro_codec import Event, record_name
 from postlane.core.events.command import Command
-from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.events.relay_lease import RelayLease, lease_id
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
@@ -33,7 +33,7 @@ def cloud_event_headers(event: Event, source: str) -> Headers:
     return tuple((name, value.encode("utf-8", "replace")) for name, value in attributes.items())
 
 
-def _attributes(event: Event) -> tuple[str, datetime | None, str | None]:
+def _attributes(event: Event) -> tuple[str, datetime | None, str | None]:  # noqa: PLR0911 - one for each kind of event
     match event:
         case MailRequested():
             return event.event_id, event.requested_at, event.ticket_id
@@ -44,6 +44,9 @@ def _attributes(event: Event) -> tuple[str, datetime | None, str | None]:
         case MailboxCursor():
             place = f"{event.mailbox}/{event.folder}"
             return f"{place}/{event.uid_validity}/{event.uid}/{event.settled_uid}", event.updated_at, place
+        case MailboxReport():
+            place = f"{event.mailbox}/{event.folder}"
+            return f"report/{place}/{event.told_at.timestamp():.3f}", event.told_at, place
         case Command():
             return event.command_id, event.issued_at, event.ticket_id or event.relay or event.recipient
         case RelayLease():

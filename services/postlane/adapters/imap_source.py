@@ -42,7 +42,12 @@ class ImapSource:
         if uid_next is None:  # optional in RFC 3501
             newest = await self._search("UID *")
             uid_next = newest[-1] + 1 if newest else 1
-        return FolderState(uid_validity=selected.uid_validity, uid_next=uid_next, exists=selected.exists)
+        return FolderState(
+            uid_validity=selected.uid_validity,
+            uid_next=uid_next,
+            exists=selected.exists,
+            uid_next_told=selected.uid_next is not None,
+        )
 
     async def list_since(self, uid: int, limit: int) -> list[ListedMail]:
         """See ports.MailSource.list_since."""
@@ -65,6 +70,11 @@ class ImapSource:
             if listed:
                 return listed
             uid = wanted[-1]  # all of them are gone meanwhile
+
+    async def count_above(self, uid: int) -> int:
+        """See ports.MailSource.count_above."""
+        await self._search_from(uid)
+        return len(self._backlog)
 
     async def count_since(self, received_at: datetime) -> int:
         """See ports.MailSource.count_since."""

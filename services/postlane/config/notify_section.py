@@ -178,7 +178,7 @@ class NotifyMailSection(Section):
 
 
 class NotifySection(Section):
-    """Alerts of the outbound service: each is a line in the log and a metric, and goes to the webhook and the mailbox below, where they are set."""
+    """Alerts of the services: each is a line in the log and a metric, and goes to the webhook and the mailbox below, where they are set."""
 
     held_seconds: float = Field(
         900.0, ge=0, description="a relay that a limit has held for so long is worth an alert"
@@ -200,6 +200,11 @@ class NotifySection(Section):
         10,
         ge=0,
         description="more mails within an hour that a relay does not want (block lists, spam, missing authentication) are worth an alert",
+    )
+    mailbox_unchecked_seconds: float = Field(
+        600.0,
+        ge=60,
+        description="a mailbox that has not been looked through to its end for so long, by a failure or a backlog, is worth an alert",
     )
     settle_seconds: float = Field(
         300.0,

@@ -168,37 +168,51 @@ NOTIFICATIONS = Counter(
 # Inbound
 LISTED = Counter(
     "postlane_inbound_listed_mails",
-    "Mails seen in the mailbox; equals the sum of the ended ones",
-    ("mailbox",),
+    "Mails seen in the folder; equals the sum of the ended ones",
+    ("mailbox", "folder"),
 )
 ENDED = Counter(
     "postlane_inbound_ended_mails",
     "Mails ended, by outcome: produced, quarantined or skipped",
-    ("mailbox", "outcome"),
+    ("mailbox", "folder", "outcome"),
 )
 SETTLED = Counter(
     "postlane_inbound_settled_mails",
     "Mails flagged, moved or deleted after their event was durable",
-    ("mailbox",),
+    ("mailbox", "folder"),
 )
 FETCHED_BYTES = Counter("postlane_inbound_fetched_bytes", "Raw mail fetched", ("mailbox",))
 PARSED = Counter("postlane_inbound_parsed_mails", "Mails parsed, by parse status", ("status",))
 PARSE_SECONDS = Histogram("postlane_inbound_parse_seconds", "Time to parse one mail", (), _PARSE_SECONDS)
 CHECKED_AT = Gauge(
     "postlane_inbound_checked_timestamp_seconds",
-    "When the mailbox was last looked through to its end; freshness is now minus this",
-    ("mailbox",),
+    "When the folder was last looked through to its end, 0 for never; the age of the newest check is now minus this",
+    ("mailbox", "folder"),
 )
-MAILBOX_LAG = Gauge("postlane_inbound_lag_mails", "Mails listed and not yet ended", ("mailbox",))
-MAILBOX_CONNECTED = Gauge("postlane_inbound_connected", "1 while an IMAP session is open", ("mailbox",))
+MAILBOX_LAG = Gauge(
+    "postlane_inbound_lag_mails", "Mails in the folder that have not ended", ("mailbox", "folder")
+)
+MAILBOX_CONNECTED = Gauge(
+    "postlane_inbound_connected", "1 while an IMAP session is open", ("mailbox", "folder")
+)
 MAILBOX_ERRORS = Counter(
     "postlane_inbound_errors",
-    "Failed sessions and commands, by kind such as auth or connection",
-    ("mailbox", "kind"),
+    "Failed sessions and commands, by kind such as auth, connection, fetch or blob-store",
+    ("mailbox", "folder", "kind"),
 )
 UID_VALIDITY_CHANGES = Counter(
     "postlane_inbound_uid_validity_changes",
-    "Folders that were renumbered and had to be scanned again",
+    "Times that a folder was renumbered or restored and had to be scanned again",
+    ("mailbox", "folder"),
+)
+MAILBOX_GRANT_OK = Gauge(
+    "postlane_inbound_grant_ok",
+    "1 while the mailbox's OAuth 2 grant is good, 0 once the token endpoint refuses it and a person must repair it",
+    ("mailbox",),
+)
+MAILBOX_GRANT_ENDS_AT = Gauge(
+    "postlane_inbound_grant_end_timestamp_seconds",
+    "When the mailbox's OAuth 2 grant ends, where the provider tells; what is left is this minus now",
     ("mailbox",),
 )
 
@@ -252,4 +266,8 @@ INBOUND_METRICS: tuple[Metric, ...] = (
     MAILBOX_CONNECTED,
     MAILBOX_ERRORS,
     UID_VALIDITY_CHANGES,
+    MAILBOX_GRANT_OK,
+    MAILBOX_GRANT_ENDS_AT,
+    ALERT_RAISED,
+    NOTIFICATIONS,
 )

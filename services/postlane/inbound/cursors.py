@@ -6,7 +6,7 @@ import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.events.received import MailboxCursor, MailReceived
-from postlane.inbound.topics import InboundTopics
+from postlane.inbound.topics import InboundTopics, is_report
 from postlane.ports import EventLog, TopicPartition
 
 READ_SECONDS_MAX = 60.0  # longer than the transaction timeout: an open transaction below the end is then over
@@ -29,7 +29,7 @@ class CursorReader:
         cursors: dict[tuple[str, str], MailboxCursor] = {}
         for batch in self.event_log.read(at, bounds.low, bounds.end, READ_SECONDS_MAX):
             for record in batch:
-                if record.value is None:
+                if record.value is None or is_report(record.key):
                     continue
                 try:
                     cursor = self.codec.decode(MailboxCursor, record.value)

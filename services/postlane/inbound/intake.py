@@ -12,7 +12,7 @@ from postlane.adapters.avro_codec import Codec, Unencodable
 from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.adapters.parser_process import ParserPool
 from postlane.core.events.mail import BlobRef
-from postlane.core.events.received import MailboxCursor, MailReceived, ReceivedAttachment
+from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived, ReceivedAttachment
 from postlane.core.polling.folder import ListedMail
 from postlane.core.polling.mailbox import Ending
 from postlane.core.reading.mail_event import (
@@ -25,14 +25,16 @@ from postlane.core.reading.mail_event import (
 )
 from postlane.core.reading.mime_parse import HEADER_BLOCK_MAX
 from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment
-from postlane.inbound.topics import InboundTopics, cursor_key
-from postlane.inbound.watch import MailboxWatch
+from postlane.inbound.folder_watch import FolderWatch
+from postlane.inbound.topics import InboundTopics, cursor_key, report_key
 from postlane.ports import BlobStore, BlobStoreError, MailSource, NewRecord
 
 SOURCE = "/postlane/inbound"
 PART_BYTES = 1024 * 1024  # oversize mail is fetched in such pieces
 PROBE_BYTES = 4096  # one block of most file systems, so that none keeps it beside its metadata for free
 MAILS_AT_ONCE = 8  # blobs being synced and mails being read side by side
+ESTIMATE_SHARE_MIN = 0.5  # of the announced size; what is further off was cut, not estimated
+SHORT_MAILS_MAX = 1000  # remembered until their next attempt
 
 
 Companions = Callable[[MailReceived, MailReading], Sequence[NewRecord]]
@@ -63,6 +65,9 @@ class MailFailed(Exception):
 class _CutShort(Exception):
     """An oversize mail's parts ended before its listed size; nothing of it was stored."""
 
+    def __init__(self, handed_out: int, size_bytes: int) -> None:
+        super().__init__(f"{handed_out} of {size_bytes} bytes")
+
 
 class _Rehearsed(Exception):
     """Ends a stream that is not meant to be kept."""
@@ -70,14 +75,35 @@ class _Rehearsed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One listed mail on its way: its event, record and companions where it has them; `slim` = already cut to the bone."""
+    """One listed mail on its way: its event, record and companions where it has them.
+
+    `settles`: once this is durable the mail may be flagged, moved or deleted. `slim`: already cut to the bone.
+    """
 
     uid: int
     ending: Ending
     event: MailReceived | None = None
     record: NewRecord | None = None
     companions: tuple[NewRecord, ...] = ()
+    settles: bool = False
     slim: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """An oversize mail whose raw bytes are in the store already; `ref` None: somebody removed it meanwhile."""
+
+    mail: ListedMail
+    ref: BlobRef | None = None
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What the server handed out of a batch; from here on no session is needed. A UID without raw bytes is gone."""
+
+    raws: Mapping[int, bytes]
+    streamed: tuple[Streamed, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +145,23 @@ class Intake:
         self._topics = topics
         self._companions = companions
         self._slots = asyncio.Semaphore(MAILS_AT_ONCE)
+        self._short: dict[
+            tuple[str, str, int, int], str
+        ] = {}  # what came of mails that were shorter than announced
 
-    async def prepare(self, batch: Batch, source: MailSource, watch: MailboxWatch) -> list[Prepared]:
-        """One entry per listed mail, in UID order. Raises MailSourceError, MailFailed, LogUnavailable."""
+    async def fetch(self, batch: Batch, source: MailSource, watch: FolderWatch) -> Fetched:
+        """All that the server has to give; oversize mail goes straight to the store. Raises MailSourceError, MailFailed."""
         raws = await self._fetched(batch, source)
         watch.fetched(sum(len(raw) for raw in raws.values()))
         await self._refuse_withheld(batch, raws, source)
+        streamed = [await self._streamed(batch, mail, source, watch) for mail in batch.oversize]
+        return Fetched(raws, tuple(streamed))
+
+    async def prepare(self, batch: Batch, fetched: Fetched, watch: FolderWatch) -> list[Prepared]:
+        """One entry per listed mail, in UID order. Raises MailFailed, LogUnavailable."""
         tasks = [
-            asyncio.create_task(self._whole(batch, mail, raws.get(mail.uid), watch)) for mail in batch.whole
+            asyncio.create_task(self._whole(batch, mail, fetched.raws.get(mail.uid), watch))
+            for mail in batch.whole
         ]
         try:
             prepared = [await task for task in tasks]
@@ -134,7 +169,7 @@ class Intake:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        prepared += [await self._oversize(batch, mail, source, watch) for mail in batch.oversize]
+        prepared += [await self._oversize(batch, one, watch) for one in fetched.streamed]
         return sorted(prepared, key=lambda one: one.uid)
 
     async def slimmed(self, prepared: Prepared) -> Prepared:
@@ -152,6 +187,22 @@ class Intake:
             value=value,
             headers=cloud_event_headers(cursor, SOURCE),
         )
+
+    async def report_records(self, reports: Sequence[MailboxReport], partition: int) -> list[NewRecord]:
+        """The records of reports."""
+
+        def encoded() -> list[NewRecord]:
+            return [
+                NewRecord(
+                    to=self._topics.cursor_at(partition),
+                    key=report_key(report.mailbox, report.folder),
+                    value=self._codec.encode(report),
+                    headers=cloud_event_headers(report, SOURCE),
+                )
+                for report in reports
+            ]
+
+        return await asyncio.to_thread(encoded)
 
     async def store_works(self, size_bytes: int = 0) -> bool:
         """Whether the blob store takes anything at all and has room for that much, so that a failure is one mail's own."""
@@ -183,14 +234,12 @@ class Intake:
         if withheld:
             raise MailFailed(withheld[0], "fetch", "the server lists this mail but does not hand it out")
 
-    async def _whole(
-        self, batch: Batch, mail: ListedMail, raw: bytes | None, watch: MailboxWatch
-    ) -> Prepared:
+    async def _whole(self, batch: Batch, mail: ListedMail, raw: bytes | None, watch: FolderWatch) -> Prepared:
         if raw is None:
             return Prepared(mail.uid, Ending.SKIPPED)  # moved or deleted by somebody since it was listed
         async with self._slots:
             if batch.is_repeat and batch.is_repeat(mail.uid, hashlib.sha256(raw).hexdigest()):
-                return Prepared(mail.uid, Ending.SKIPPED)
+                return Prepared(mail.uid, Ending.SKIPPED, settles=True)
             ref: BlobRef | None = None
             try:
                 ref = await self._stored(mail.uid, raw)
@@ -203,33 +252,67 @@ class Intake:
                 error.raw, error.ref = raw, ref
                 raise
 
-    async def _oversize(
-        self, batch: Batch, mail: ListedMail, source: MailSource, watch: MailboxWatch
-    ) -> Prepared:
-        """The header alone becomes the event; the raw mail goes to the blob store without ever being whole in memory."""
+    async def _streamed(
+        self, batch: Batch, mail: ListedMail, source: MailSource, watch: FolderWatch
+    ) -> Streamed:
+        """Its raw bytes into the store without ever being whole in memory, and its header. Raises MailSourceError, MailFailed."""
+        place = (batch.mailbox, batch.folder, batch.uid_validity, mail.uid)
         try:
-            ref = await self._blobs.put_stream(_parts(source, mail, watch))
+            ref = await self._blobs.put_stream(self._parts(place, source, mail, watch))
         except BlobStoreError as error:
             raise MailFailed(mail.uid, "blob-store", str(error)) from None
         except _CutShort as cut:
             return await self._gone(mail, source, str(cut))
-        if batch.is_repeat and batch.is_repeat(mail.uid, ref.sha256):
-            return Prepared(mail.uid, Ending.SKIPPED)
         head = await source.fetch_part(mail.uid, 0, HEADER_BLOCK_MAX)
         if len(head) < min(HEADER_BLOCK_MAX, ref.size_bytes):
             return await self._gone(mail, source, f"{len(head)} bytes of its header")
+        self._short.pop(place, None)
+        return Streamed(mail=mail, ref=ref, head=head)
+
+    async def _parts(
+        self, place: tuple[str, str, int, int], source: MailSource, mail: ListedMail, watch: FolderWatch
+    ) -> AsyncIterator[bytes]:
+        """An empty part is the end, or a server that cannot reach the rest at the moment. Raises _CutShort where it may be the latter.
+
+        Exchange estimates RFC822.SIZE. What is shorter than announced is believed once a later session has handed out the very same.
+        """
+        digest, at = hashlib.sha256(), 0
+        while part := await source.fetch_part(mail.uid, at, PART_BYTES):
+            watch.fetched(len(part))
+            digest.update(part)
+            at += len(part)
+            yield part
+        if at >= mail.size_bytes:
+            return
+        content = digest.hexdigest()
+        if self._short.get(place) != content or at < ESTIMATE_SHARE_MIN * mail.size_bytes:
+            if len(self._short) >= SHORT_MAILS_MAX:
+                self._short.clear()
+            self._short[place] = content
+            raise _CutShort(at, mail.size_bytes)
+
+    async def _oversize(self, batch: Batch, streamed: Streamed, watch: FolderWatch) -> Prepared:
+        """The header alone becomes the event."""
+        mail, ref = streamed.mail, streamed.ref
+        if ref is None:
+            return Prepared(mail.uid, Ending.SKIPPED)
+        if batch.is_repeat and batch.is_repeat(mail.uid, ref.sha256):
+            return Prepared(mail.uid, Ending.SKIPPED, settles=True)
+        size = f"{ref.size_bytes} bytes"
+        if ref.size_bytes != mail.size_bytes:
+            size += f" (its server announces {mail.size_bytes})"
         reading = await self._parsers.read_headers(
-            head, f"the mail has {ref.size_bytes} bytes; only its headers were read"
+            streamed.head, f"the mail has {size}; only its headers were read"
         )
         watch.parsed(reading.mail.parse_status, 0.0)
         event = self._event(batch.place(mail), ref, reading, ())
         return await asyncio.to_thread(self._produced, event, reading)
 
-    async def _gone(self, mail: ListedMail, source: MailSource, handed_out: str) -> Prepared:
+    async def _gone(self, mail: ListedMail, source: MailSource, handed_out: str) -> Streamed:
         """Skip a mail that somebody removed while it was fetched. Raises MailFailed where the server still lists it."""
         if any(one.uid == mail.uid for one in await source.list_since(mail.uid - 1, 1)):
             raise MailFailed(mail.uid, "fetch", f"the server lists this mail but hands out only {handed_out}")
-        return Prepared(mail.uid, Ending.SKIPPED)
+        return Streamed(mail=mail)
 
     async def _stored(self, uid: int, content: bytes) -> BlobRef:
         try:
@@ -254,9 +337,8 @@ class Intake:
     def _produced(self, event: MailReceived, reading: MailReading) -> Prepared:
         """In a thread, because a schema registry may have to be asked. Raises MailFailed."""
         record = self._record(event)
-        return Prepared(
-            event.uid, Ending.PRODUCED, event, record, companions=tuple(self._companions(event, reading))
-        )
+        companions = tuple(self._companions(event, reading))
+        return Prepared(event.uid, Ending.PRODUCED, event, record, companions, settles=True)
 
     def _record(self, event: MailReceived) -> NewRecord:
         try:
@@ -267,16 +349,6 @@ class Intake:
         return NewRecord(
             to=self._topics.main_for(key), key=key, value=value, headers=cloud_event_headers(event, SOURCE)
         )
-
-
-async def _parts(source: MailSource, mail: ListedMail, watch: MailboxWatch) -> AsyncIterator[bytes]:
-    at = 0
-    while part := await source.fetch_part(mail.uid, at, PART_BYTES):
-        watch.fetched(len(part))
-        at += len(part)
-        yield part
-    if at < mail.size_bytes:  # an empty part is the end, or a server that cannot reach the rest at the moment
-        raise _CutShort(f"{at} of {mail.size_bytes} bytes")
 
 
 async def _rehearsal(size_bytes: int) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from postlane.core.metrics import PARTITIONS_OWNED
+from postlane.inbound.board import Board
 from postlane.inbound.watch import KafkaWatch
 from postlane.inbound.wiring import Parts, make_ownership
 
@@ -25,7 +26,8 @@ async def poll_until_stopped(parts: Parts) -> None:
         log.info("partitions_held", partitions=list(partitions))
 
     watch = KafkaWatch(runtime.metrics, runtime.health, time.monotonic)
-    ownership = make_ownership(parts, watch, changed)
+    board = Board()
+    ownership = make_ownership(parts, board, watch, changed)
     group = parts.settings.kafka.group("inbound")
     # Joining makes clients, and closing them waits for the broker: both stay off the event loop.
     member = await asyncio.to_thread(parts.event_log.join, group, parts.topics.cursor, ownership)
@@ -33,6 +35,7 @@ async def poll_until_stopped(parts: Parts) -> None:
         while not runtime.stop.is_set():
             await ownership.check()
             watch.recover()
+            parts.alarms.observe(board.seen(), parts.grants())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(runtime.stop.wait(), CHECK_SECONDS)
         await ownership.release_all()

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
 from postlane.core.reconnect import reconnect_seconds
 from postlane.inbound.partition import PartitionOwner
-from postlane.inbound.poller import MailboxPoller
 from postlane.inbound.watch import KafkaWatch
 from postlane.ports import Fenced, LogRecord
 
@@ -21,6 +21,13 @@ RELEASE_GRACE_SECONDS = 1.0  # beyond the drain time: for what was cancelled to 
 CALM_SECONDS = 60.0  # a partition that was held for so long starts its back-off anew
 
 log = structlog.get_logger(__name__)
+
+
+class Worker(Protocol):
+    """What runs while a partition is held: a folder's poller, or what reports of them."""
+
+    async def run(self) -> None:
+        """Until the partition is to be given back. Raises Fenced."""
 
 
 class GroupMemberEnded(Exception):
@@ -37,10 +44,10 @@ class _Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnershipParts:
-    """`owner` makes the writer's holder of a partition, `pollers` those of its mailboxes, `mailboxes` names them."""
+    """`owner` makes the writer's holder of a partition, `workers` what polls its mailboxes, `mailboxes` names them."""
 
     owner: Callable[[int], PartitionOwner]
-    pollers: Callable[[PartitionOwner, asyncio.Event], Sequence[MailboxPoller]]
+    workers: Callable[[PartitionOwner, asyncio.Event], Sequence[Worker]]
     mailboxes: Callable[[int], Sequence[str]]
     watch: KafkaWatch
     changed: Callable[[Sequence[int]], None]
@@ -148,8 +155,8 @@ class Ownership:
                     await asyncio.wait_for(stop.wait(), reconnect_seconds(failures, random.random()))  # noqa: S311
 
     async def _poll(self, owner: PartitionOwner, stop: asyncio.Event) -> None:
-        """Run the partition's pollers; the first one that raises ends the others. Raises Fenced."""
-        tasks = [asyncio.create_task(poller.run()) for poller in self._parts.pollers(owner, stop)]
+        """Run the partition's workers; the first one that raises ends the others. Raises Fenced."""
+        tasks = [asyncio.create_task(worker.run()) for worker in self._parts.workers(owner, stop)]
         try:
             for done in asyncio.as_completed(tasks):
                 await done

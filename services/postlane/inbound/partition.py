@@ -13,7 +13,7 @@ from postlane.core.events.received import MailboxCursor
 from postlane.core.reconnect import reconnect_seconds
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.watch import KafkaWatch
-from postlane.ports import LogUnavailable, LogWriter, NewRecord, TransactionAborted
+from postlane.ports import LogUnavailable, LogWriter, NewRecord, RecordRefused, TransactionAborted
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ class PartitionOwner:
     def __init__(self, partition: int, writer: LogWriter, reader: CursorReader, watch: KafkaWatch) -> None:
         self.partition = partition
         self.cursors: dict[tuple[str, str], MailboxCursor] = {}
+        self.broken = False  # what Kafka holds is not known any more: the partition must be taken over anew
         self._writer = writer
         self._reader = reader
         self._watch = watch
@@ -56,7 +57,14 @@ class PartitionOwner:
             self._writer.commit()
             return time.monotonic() - began
 
-        self._watch.committed(await self._persistently(blocking))
+        try:
+            seconds = await self._persistently(blocking)
+        except RecordRefused:
+            raise  # aborted as a whole
+        except BaseException:
+            self.broken = True
+            raise
+        self._watch.committed(seconds)
 
     def drop(self) -> None:
         """Write nothing any more; does not wait."""

@@ -1,111 +1,166 @@
-"""One mailbox: connect, take what is new chunk by chunk, make it durable, settle it, wait for more; for as long as it is ours."""
+"""One folder: connect, take what is new, make it durable, settle it, wait for more; for as long as it is ours."""
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, TypeVar, assert_never
 
-from postlane.config.mailbox_section import AfterCommit, MailboxSection
+import structlog
+
+from postlane.config.mailbox_section import MailboxSection
 from postlane.core.polling import mailbox as folders
 from postlane.core.polling import mailbox_opening as openings
-from postlane.core.polling.mailbox import Identity, Limits, Progress
+from postlane.core.polling.mailbox import Identity, Progress
 from postlane.core.reconnect import reconnect_seconds
 from postlane.inbound.cursors import CursorReader
+from postlane.inbound.dialing import Dialing
+from postlane.inbound.flow import Flow, FlowParts
+from postlane.inbound.folder_watch import FolderWatch
 from postlane.inbound.intake import MailFailed
+from postlane.inbound.partition import PartitionOwner
+from postlane.inbound.room import Room
+from postlane.inbound.settling import Settler
 from postlane.inbound.taker import Taker
-from postlane.inbound.watch import MailboxWatch
-from postlane.ports import LogUnavailable, MailSource, MailSourceError
+from postlane.ports import Fenced, LogUnavailable, MailSource, MailSourceError
 
-SETTLE_LISTING_MAX = 100
+POLL_JITTER_SHARE = 0.1  # so that hundreds of mailboxes are not asked in one moment
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollerParts:
-    """What a mailbox's poller works with; `connect` makes a session, not opened yet."""
+    """What a folder's poller works with; `connect` makes a session, not opened yet."""
 
     identity: Identity
     section: MailboxSection
     connect: Callable[[], MailSource]
+    dialing: Dialing
+    owner: PartitionOwner
     taker: Taker
+    settler: Settler
     reader: CursorReader
-    watch: MailboxWatch
-    limits: Limits
+    watch: FolderWatch
+    room: Room
+    list_mails: int
     wait_seconds: float
 
 
-class MailboxPoller:
-    """Runs until `stop` is set, then ends behind the transaction that is running."""
+class Stopped(Exception):
+    """The poller is to end; what was waited for is given up."""
+
+
+class FolderPoller:
+    """Runs until `stop` is set, then ends behind the transactions that are running."""
 
     def __init__(self, parts: PollerParts, stop: asyncio.Event) -> None:
         self._parts = parts
         self._stop = stop
+        self._flow = FlowParts(
+            taker=parts.taker,
+            settler=parts.settler,
+            watch=parts.watch,
+            room=parts.room,
+            list_mails=parts.list_mails,
+        )
         self._scanning: Progress | None = None  # a scan goes on where it was when its session broke
-        self._settles_first = True
         self._failures = 0
 
     async def run(self) -> None:
-        """Poll for ever; a failing server is left alone for a while. Raises Fenced."""
+        """Poll for ever; a failing server is left alone for a while. Raises Fenced, and what a writer failed with for good."""
+        cursor = self._parts.taker.cursor
+        self._parts.watch.taken_over(None if cursor is None else cursor.checked_at)
         try:
-            await self._run()
+            while not self._stop.is_set():
+                await self._one_session()
+        except Stopped:
+            pass
         finally:
             self._parts.watch.forget()
 
-    async def _run(self) -> None:
-        watch = self._parts.watch
-        while not self._stop.is_set():
-            source = self._parts.connect()
-            delay = 0.0
-            try:
-                await self._session(source)
-            except MailSourceError as error:
-                delay = self._delay(auth=error.auth, asked=error.retry_after_seconds)
-                watch.failed(str(error), "auth" if error.auth else "connection", delay)
-            except MailFailed as error:
-                delay = self._delay()
-                watch.failed(str(error), error.cause, delay)
-            except LogUnavailable as error:
-                delay = self._delay()
-                watch.failed(str(error), "kafka", delay)
-            finally:
-                watch.disconnected()
-                await source.close()
-            await self._pause(delay)
+    async def _one_session(self) -> None:
+        """From connecting until it fails; then the pause that the failure calls for. Raises Fenced, Stopped."""
+        source, delay = self._parts.connect(), 0.0
+        try:
+            await self._session(source)
+        except MailSourceError as error:
+            delay = self._delay(auth=error.auth, asked=error.retry_after_seconds)
+            if error.auth or error.retry_after_seconds:
+                self._parts.dialing.rest(self._parts.identity.mailbox, delay)
+            self._parts.watch.failed(str(error), error.trouble.value, delay)
+        except MailFailed as error:
+            delay = self._delay()
+            self._parts.watch.failed(str(error), error.cause, delay)
+        except LogUnavailable as error:
+            delay = self._delay()
+            self._parts.watch.failed(str(error), "kafka", delay)
+        except (Fenced, Stopped):
+            raise
+        except Exception as error:
+            if self._parts.owner.broken:
+                raise
+            # A fault of ours must not end the other mailboxes' work, nor this one's for ever.
+            log.exception("mailbox_fault", mailbox=self._parts.identity.mailbox)
+            delay = self._delay()
+            self._parts.watch.failed(f"a fault of Postlane: {type(error).__name__}", "fault", delay)
+        finally:
+            self._parts.watch.disconnected()
+            await source.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay)
 
     def _delay(self, *, auth: bool = False, asked: float | None = None) -> float:
         self._failures += 1
         own = reconnect_seconds(self._failures, random.random(), auth=auth)  # noqa: S311 - spreads retries
         return max(own, asked or 0.0)
 
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
-
     async def _session(self, source: MailSource) -> None:
+        parts = self._parts
         progress = await self._opened(source)
-        self._parts.watch.connected()
-        if self._settles_first:
-            progress = await self._settle(source, progress)
+        if not parts.settler.refused:
+            await parts.settler.settle(source)
         while not self._stop.is_set():
             progress = await self._take_all(source, progress)
-            progress = await self._settle(source, progress)
-            if not self._stop.is_set():
-                self._parts.watch.checked()
+            if self._stop.is_set():
+                return
+            progress = folders.checked(progress, parts.watch.checked())
+            await parts.settler.settle(source)
+            parts.watch.works()
+            self._failures = 0
+            spread = 1.0 - POLL_JITTER_SHARE * random.random()  # noqa: S311
+            if not await self._unless_stopped(source.wait_for_change(parts.wait_seconds * spread)):
+                await parts.taker.write_settled(progress)
+
+    async def _take_all(self, source: MailSource, progress: Progress) -> Progress:
+        flow = Flow(self._flow, source, progress, self._stop)
+        try:
+            return await flow.take_all()
+        finally:
+            self._scanning = flow.progress if flow.progress.rescan else None
+            if flow.progress.uid > progress.uid:
                 self._failures = 0
-                await self._wait(source)
+            if progress.rescan and not flow.progress.rescan:
+                self._parts.taker.known = frozenset()
+                self._parts.watch.scanned()
 
     # Opening
 
     async def _opened(self, source: MailSource) -> Progress:
-        """Where to go on in the folder, made durable where it is new."""
+        """Where to go on in the folder, made durable where it is new. Raises Stopped."""
         parts, now = self._parts, datetime.now(UTC)
-        folder = await source.open(parts.section.folder)
-        if self._scanning is not None and self._scanning.uid_validity == folder.uid_validity:
-            return self._scanning
+        folder = await self._unless_stopped(self._selected(source))
+        parts.watch.connected()
+        scanning = self._scanning
+        if scanning is not None and scanning.uid_validity == folder.uid_validity:
+            return scanning
         match openings.open_folder(parts.identity, parts.taker.cursor, folder, parts.section.start, now):
             case openings.Resume(progress):
+                parts.settler.resume(progress.cursor)
                 return progress
             case openings.Begin(progress):
                 return await self._begun(progress)
@@ -113,106 +168,47 @@ class MailboxPoller:
                 first = await source.first_uid_since(since)
                 first_uid = folder.uid_next if first is None else first
                 return await self._begun(openings.begin_at(parts.identity, folder, first_uid, now))
-            case openings.Renumbered(progress):
-                return await self._rescanning(source, progress)
+            case openings.Renumbered() as renumbered:
+                return await self._rescanning(source, renumbered)
             case other:
                 assert_never(other)
 
+    async def _selected(self, source: MailSource) -> Any:
+        async with self._parts.dialing.turn(self._parts.section.host, self._parts.identity.mailbox):
+            return await source.open(self._parts.identity.folder)
+
     async def _begun(self, progress: Progress) -> Progress:
+        self._parts.settler.start_anew(progress.uid_validity)
         await self._parts.taker.write([], progress)
         self._parts.watch.began(progress)
         return progress
 
-    async def _rescanning(self, source: MailSource, progress: Progress) -> Progress:
+    async def _rescanning(self, source: MailSource, renumbered: openings.Renumbered) -> Progress:
+        parts, progress = self._parts, renumbered.progress
         assert progress.rescan is not None
+        parts.settler.start_anew(progress.uid_validity)
+        if renumbered.write_first:
+            await parts.taker.write([], progress)
         since = progress.rescan.since
         since_ms = None if since is None else int(since.timestamp() * 1000)
-        name = self._parts.identity.mailbox
-        known = await asyncio.to_thread(self._parts.reader.produced_hashes, name, since_ms)
-        self._parts.taker.known = known
-        self._parts.watch.renumbered(progress, len(known))
+        known = await asyncio.to_thread(parts.reader.produced_hashes, parts.identity.mailbox, since_ms)
+        parts.taker.known = known
+        parts.watch.renumbered(progress, renumbered.why, len(known))
         first = 1 if since is None else await source.first_uid_since(since)
         first_uid = progress.rescan.until_uid + 1 if first is None else first
-        return folders.rescan_from(progress, first_uid)
+        self._scanning = folders.rescan_from(progress, first_uid)
+        return self._scanning
 
-    # Taking
-
-    async def _take_all(self, source: MailSource, progress: Progress) -> Progress:
-        """Take chunk after chunk until nothing is listed any more."""
-        parts = self._parts
-        while not self._stop.is_set():
-            listed = await source.list_since(progress.uid, parts.limits.chunk_mails)
-            if progress.rescan and (not listed or listed[0].uid > progress.rescan.until_uid):
-                progress = folders.after_rescan(progress, datetime.now(UTC))
-                await parts.taker.write([], progress)
-                self._remember_scan(progress)
-            if not listed:
-                break
-            parts.watch.behind(len(listed))
-            before, progress = progress, await parts.taker.take(source, progress, listed)
-            self._remember_scan(progress)
-            if before.settled_uid == before.uid:  # else the older ones come first, in their own time
-                ended = [mail.uid for mail in listed if progress.settled_uid < mail.uid <= progress.uid]
-                progress = await self._settled(source, progress, ended)
-        return progress
-
-    def _remember_scan(self, progress: Progress) -> None:
-        self._scanning = progress if progress.rescan else None
-        if progress.rescan is None:
-            self._parts.taker.known = frozenset()
-
-    # Settling
-
-    async def _settle(self, source: MailSource, progress: Progress) -> Progress:
-        """Catch up with what an earlier session left unsettled. Raises MailSourceError."""
-        while progress.settled_uid < progress.uid:
-            listed = await source.list_since(progress.settled_uid, SETTLE_LISTING_MAX)
-            ended = [mail.uid for mail in listed if mail.uid <= progress.uid]
-            if len(ended) < len(listed) or not listed:
-                return await self._settled(source, progress, ended)
-            progress = await self._settled(source, progress, ended, ended[-1])
-        return progress
-
-    async def _settled(
-        self, source: MailSource, progress: Progress, uids: Sequence[int], until_uid: int | None = None
-    ) -> Progress:
-        """Flag, move or delete these. Raises MailSourceError; then new mail goes first in the next session."""
-        try:
-            if uids:
-                await self._after_commit(source, uids)
-        except MailSourceError as error:
-            self._settles_first = False
-            self._parts.watch.settling_failed(error)
-            raise
-        self._settles_first = True
-        self._parts.watch.settled(len(uids))
-        progress = folders.with_settled(progress, progress.uid if until_uid is None else until_uid)
-        self._parts.taker.remember(progress)
-        return progress
-
-    async def _after_commit(self, source: MailSource, uids: Sequence[int]) -> None:
-        section = self._parts.section
-        match section.after:
-            case AfterCommit.FLAG:
-                await source.flag(uids, section.flag)
-            case AfterCommit.MOVE:
-                await source.move(uids, section.move_to)
-            case AfterCommit.DELETE:
-                await source.delete(uids)
-            case AfterCommit.NOTHING:
-                pass
-            case _:
-                assert_never(section.after)
-
-    async def _wait(self, source: MailSource) -> None:
-        """Until mail may have come, the poll is due, or the service stops. Raises MailSourceError."""
-        waiting = asyncio.create_task(source.wait_for_change(self._parts.wait_seconds))
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """Its result; given up as soon as the poller is to stop. Raises Stopped."""
+        running = asyncio.create_task(work)
         stopping = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                waiting.result()
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+            raise Stopped
         finally:
             stopping.cancel()
-            waiting.cancel()
-            await asyncio.gather(waiting, stopping, return_exceptions=True)
+            running.cancel()
+            await asyncio.gather(running, stopping, return_exceptions=True)

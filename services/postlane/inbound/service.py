@@ -1,14 +1,18 @@
 """`postlane inbound`: wires the pollers from the settings and runs them until it is told to stop."""
 
+import asyncio
 import contextlib
 
+from postlane.adapters.alarm_bell import AlarmBell
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.kafka_log import KafkaLog
+from postlane.adapters.notifier import Notifier, channels_of
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.settings import Settings
-from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
+from postlane.inbound.alarms import Alarms
 from postlane.inbound.loop import poll_until_stopped
 from postlane.inbound.topics import NAMES, InboundTopics
 from postlane.inbound.wiring import Parts, class_rules, imap_connect
@@ -26,11 +30,13 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         raise CannotStart(f"[blobs] directory: {error}") from None
     if not await await_topics(settings, NAMES, runtime):
         return
-    codec = await await_codec(settings, (MailReceived, MailboxCursor), runtime)
+    codec = await await_codec(settings, (MailReceived, MailboxCursor, MailboxReport), runtime)
     if codec is None:
         return
     inbound = settings.inbound
     parsers = ParserPool(inbound.parse_workers, inbound.parse_seconds_max, class_rules(settings))
+    notifier = Notifier(channels_of(settings.notify), runtime.metrics)
+    bell = AlarmBell(settings.notify.pace(), notifier, runtime.metrics, runtime.instance)
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         parts = Parts(
             settings=settings,
@@ -41,8 +47,9 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             parsers=parsers,
             topics=InboundTopics.with_prefix(settings.kafka.topic_prefix, settings.topics.partitions),
             connect=imap_connect(inbound),
+            alarms=Alarms(bell, settings.notify.mailbox_unchecked_seconds),
         )
         try:
             await poll_until_stopped(parts)
         finally:
-            await parsers.close()
+            await asyncio.gather(parsers.close(), notifier.close())

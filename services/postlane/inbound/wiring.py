@@ -1,7 +1,8 @@
 """Puts the inbound service together from the settings: the only place that knows which adapters it runs on."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from postlane.adapters.avro_codec import Codec
@@ -11,26 +12,41 @@ from postlane.adapters.process import Runtime
 from postlane.config.mailbox_section import MailboxSection
 from postlane.config.sections import InboundSection, Tls
 from postlane.config.settings import Settings
+from postlane.core.alerts.mailbox_conditions import GrantSeen
 from postlane.core.polling.mailbox import Identity, Limits
 from postlane.core.reading.mail_class import ClassRules
+from postlane.inbound.alarms import Alarms
+from postlane.inbound.board import Board
 from postlane.inbound.cursors import CursorReader
+from postlane.inbound.dialing import Dialing
+from postlane.inbound.folder_watch import FolderWatch
 from postlane.inbound.intake import Intake
-from postlane.inbound.ownership import Ownership, OwnershipParts
+from postlane.inbound.ownership import Ownership, OwnershipParts, Worker
 from postlane.inbound.partition import PartitionOwner
-from postlane.inbound.poller import MailboxPoller, PollerParts
+from postlane.inbound.poller import FolderPoller, PollerParts
+from postlane.inbound.reporting import Reporter, ReporterParts
+from postlane.inbound.room import Room
+from postlane.inbound.settling import Settler
 from postlane.inbound.taker import Taker, TakerParts
 from postlane.inbound.topics import InboundTopics
-from postlane.inbound.watch import KafkaWatch, MailboxWatch
+from postlane.inbound.watch import KafkaWatch
 from postlane.ports import BlobStore, EventLog, MailSource
 
 DRAIN_SHARE = 0.6  # of the time for stopping; the rest is for leaving the group and closing clients
+ROOM_CHUNKS = 4  # of raw mail that a process holds at once, over all of its mailboxes
 
 Connect = Callable[[MailboxSection], MailSource]
+Grants = Callable[[], Iterable[GrantSeen]]
+
+
+def no_grants() -> Iterable[GrantSeen]:
+    """For mailboxes that are logged in to with passwords."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The adapters of one process; tests put fakes here. `connect` makes a session to a mailbox, not opened yet."""
+    """The adapters of one process; tests put fakes here. `connect` makes a session to a mailbox, not opened yet; `grants` says how OAuth stands."""
 
     settings: Settings
     runtime: Runtime
@@ -40,6 +56,8 @@ class Parts:
     parsers: ParserPool
     topics: InboundTopics
     connect: Connect
+    alarms: Alarms
+    grants: Grants = no_grants
 
 
 def imap_connect(section: InboundSection) -> Connect:
@@ -71,29 +89,40 @@ def class_rules(settings: Settings) -> ClassRules:
 
 
 def make_ownership(
-    parts: Parts, kafka_watch: KafkaWatch, changed: Callable[[Sequence[int]], None]
+    parts: Parts, board: Board, kafka_watch: KafkaWatch, changed: Callable[[Sequence[int]], None]
 ) -> Ownership:
     """The group's listener with everything behind it; `changed` hears which partitions are held."""
     settings = parts.settings
     group = settings.kafka.group("inbound")
-    reader = CursorReader(parts.event_log, parts.codec, parts.topics)
-    intake = Intake(parts.blobs, parts.parsers, parts.codec, parts.topics)
+    shared = Shared(
+        intake=Intake(parts.blobs, parts.parsers, parts.codec, parts.topics),
+        reader=CursorReader(parts.event_log, parts.codec, parts.topics),
+        dialing=Dialing(time.monotonic),
+        room=Room(settings.inbound.chunk_bytes * ROOM_CHUNKS),
+    )
 
     def mailboxes(partition: int) -> list[str]:
         return [name for name in settings.mailboxes if parts.topics.partition_of_mailbox(name) == partition]
 
     def owner(partition: int) -> PartitionOwner:
-        return PartitionOwner(partition, parts.event_log.writer(f"{group}-{partition}"), reader, kafka_watch)
+        writer = parts.event_log.writer(f"{group}-{partition}")
+        return PartitionOwner(partition, writer, shared.reader, kafka_watch)
 
-    def pollers(owner: PartitionOwner, stop: asyncio.Event) -> list[MailboxPoller]:
-        return [
-            _poller(parts, name, owner, Shared(intake, reader), stop) for name in mailboxes(owner.partition)
+    def workers(owner: PartitionOwner, stop: asyncio.Event) -> list[Worker]:
+        places = [
+            (name, folder)
+            for name in mailboxes(owner.partition)
+            for folder in settings.mailboxes[name].folders
         ]
+        watches = [_watch(parts, *place) for place in places]
+        board.put(watches)
+        reporter = ReporterParts(owner=owner, intake=shared.intake, watches=watches, clock=time.monotonic)
+        return [*(_poller(parts, shared, owner, watch, stop) for watch in watches), Reporter(reporter, stop)]
 
     return Ownership(
         OwnershipParts(
             owner=owner,
-            pollers=pollers,
+            workers=workers,
             mailboxes=mailboxes,
             watch=kafka_watch,
             changed=changed,
@@ -108,35 +137,45 @@ class Shared:
 
     intake: Intake
     reader: CursorReader
+    dialing: Dialing
+    room: Room
+
+
+def _watch(parts: Parts, name: str, folder: str) -> FolderWatch:
+    runtime = parts.runtime
+    return FolderWatch(Identity(name, folder, runtime.instance), runtime.metrics, runtime.health)
 
 
 def _poller(
-    parts: Parts, name: str, owner: PartitionOwner, shared: Shared, stop: asyncio.Event
-) -> MailboxPoller:
-    section, inbound = parts.settings.mailboxes[name], parts.settings.inbound
-    identity = Identity(name, section.folder, parts.runtime.instance)
-    watch = MailboxWatch(name, parts.runtime.metrics, parts.runtime.health)
-    limits = Limits(inbound.chunk_mails, inbound.chunk_bytes, inbound.oversize_bytes)
+    parts: Parts, shared: Shared, owner: PartitionOwner, watch: FolderWatch, stop: asyncio.Event
+) -> FolderPoller:
+    inbound = parts.settings.inbound
+    section = parts.settings.mailboxes[watch.identity.mailbox]
+    settler = Settler(section, watch)
     taker = Taker(
         TakerParts(
-            identity=identity,
-            after=section.after,
+            identity=watch.identity,
             owner=owner,
             intake=shared.intake,
+            settler=settler,
             topics=parts.topics,
             watch=watch,
-            limits=limits,
+            limits=Limits(inbound.chunk_mails, inbound.chunk_bytes, inbound.oversize_bytes),
         )
     )
-    return MailboxPoller(
+    return FolderPoller(
         PollerParts(
-            identity=identity,
+            identity=watch.identity,
             section=section,
             connect=lambda: parts.connect(section),
+            dialing=shared.dialing,
+            owner=owner,
             taker=taker,
+            settler=settler,
             reader=shared.reader,
             watch=watch,
-            limits=limits,
+            room=shared.room,
+            list_mails=inbound.chunk_mails,
             wait_seconds=min(inbound.poll_seconds, inbound.idle_seconds),
         ),
         stop,

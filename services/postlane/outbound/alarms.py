@@ -1,27 +1,21 @@
-"""What the sender sees becomes alerts: a line in the log, a metric, and word to people."""
+"""What the sender sees becomes alerts."""
 
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 
-import structlog
-
+from postlane.adapters.alarm_bell import AlarmBell
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.notifier import Notifier
 from postlane.config.notify_section import NotifySection
 from postlane.core.alerts.conditions import HourCount, LastHour, RelaySeen, Seen, conditions
-from postlane.core.alerts.notice import Notice, NoticeEvent, notice
-from postlane.core.alerts.raising import Alerts, step
 from postlane.core.limits.permission import Hold
-from postlane.core.metrics import ALERT_RAISED
 from postlane.outbound.gauges import Gauges
 from postlane.ports import Clock
 
-log = structlog.get_logger(__name__)
-
 
 class Alarms:
-    """The alerts of one process. Every process tells of what it sees itself; `fingerprint` is what makes two of them one."""
+    """The alerts of one process about its relays and mail."""
 
     def __init__(
         self,
@@ -33,12 +27,9 @@ class Alarms:
         clock: Clock = time.time,
     ) -> None:
         self._thresholds = section.thresholds()
-        self._alerts = Alerts(section.pace())
+        self._bell = AlarmBell(section.pace(), notifier, metrics, instance)
         self._dead_letters = HourCount()
         self._distrusted: defaultdict[str, HourCount] = defaultdict(HourCount)
-        self._notifier = notifier
-        self._metrics = metrics
-        self._instance = instance
         self._clock = clock
 
     def observe(self, seen: Seen) -> None:
@@ -51,20 +42,7 @@ class Alarms:
                 for relay in seen.relays
             },
         )
-        for effect in step(self._alerts, conditions(seen, last_hour, self._thresholds, now), now):
-            told = notice(effect, now, instance=self._instance)
-            self._note(told)
-            self._notifier.tell(told)
-
-    def _note(self, told: Notice) -> None:
-        said = log.bind(alert=told.alert, subject=told.subject, cause=told.cause, reason=told.reason)
-        if told.event is NoticeEvent.CLEARED:
-            self._metrics.forget(ALERT_RAISED, alert=told.alert, subject=told.subject)
-            said.info("alert_cleared", summary=told.summary)
-            return
-        self._metrics.gauge(ALERT_RAISED, alert=told.alert, subject=told.subject).set(1)
-        event = "alert_raised" if told.event is NoticeEvent.RAISED else "alert_stands"
-        said.warning(event, severity=told.severity, summary=told.summary, action=told.action)
+        self._bell.ring(conditions(seen, last_hour, self._thresholds, now), now)
 
 
 def look(gauges: Gauges, holds: Mapping[str, Hold | None]) -> Seen:

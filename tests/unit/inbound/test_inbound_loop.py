@@ -108,7 +108,7 @@ async def test_where_a_new_mailbox_starts(world: World, start: Any, expected: li
     world.server.deliver(mail(1), datetime(2026, 11, 1, tzinfo=UTC))
     world.server.deliver(mail(2), datetime(2026, 11, 21, tzinfo=UTC))
     async with world.process(start=start):
-        await wait_until(lambda: bool(world.reader.records("mail.inbound.cursor")))
+        await wait_until(lambda: bool(world.reader.cursors()))
         world.server.deliver(mail(9))
         events = await world.produced(len(expected))
     assert numbers(events) == expected
@@ -116,7 +116,7 @@ async def test_where_a_new_mailbox_starts(world: World, start: Any, expected: li
 
 async def test_mail_that_comes_while_nobody_polls_is_not_skipped_by_start_new(world: World) -> None:
     async with world.process():
-        await wait_until(lambda: bool(world.reader.records("mail.inbound.cursor")))
+        await wait_until(lambda: bool(world.reader.cursors()))
     world.server.deliver(mail(1))
     async with world.process(instance="two"):
         events = await world.produced(1)
@@ -260,7 +260,7 @@ async def test_a_renumbered_folder_passes_old_mail_over_that_start_new_left_out(
     for number in range(3):
         world.server.deliver(mail(number), long_ago)
     async with world.process(after="delete"):
-        await wait_until(lambda: bool(world.reader.records("mail.inbound.cursor")))
+        await wait_until(lambda: bool(world.reader.cursors()))
         world.server.deliver(mail(3))
         await world.produced(1)
         await wait_until(lambda: len(world.server.folder().mails) == 3)
@@ -334,7 +334,7 @@ async def test_an_event_that_the_broker_refuses_is_cut_to_the_bone(world: World)
 
 async def test_an_event_that_is_refused_even_then_goes_to_quarantine(world: World) -> None:
     async with world.process(start="all"):
-        await wait_until(lambda: bool(world.reader.records("mail.inbound.cursor")))
+        await wait_until(lambda: bool(world.reader.cursors()))
         world.log.record_bytes_max = 2_000
         world.server.deliver(mail(1))
         world.server.deliver(mail(2).replace(b"mail 2", b"y" * 1990))
@@ -368,7 +368,7 @@ async def test_hostile_mail_does_not_stall_the_mailbox(world: World) -> None:
 
 async def test_two_instances_share_and_the_survivor_takes_over(world: World) -> None:
     async with world.process() as first:
-        await wait_until(lambda: bool(world.reader.records("mail.inbound.cursor")))
+        await wait_until(lambda: bool(world.reader.cursors()))
         async with world.process(instance="two") as second:
             await wait_until(
                 lambda: all(process.metric("postlane_partitions_owned") == 2 for process in (first, second))
@@ -386,7 +386,7 @@ async def test_a_fenced_owner_writes_nothing_and_takes_over_again_while_the_grou
 ) -> None:
     monkeypatch.setattr("postlane.core.reconnect.SECONDS_MAX", 0.01)
     async with world.process() as process:
-        await wait_until(lambda: bool(world.reader.records("mail.inbound.cursor")))
+        await wait_until(lambda: bool(world.reader.cursors()))
         partition = process.parts.topics.partition_of_mailbox("support")
         intruder = world.log.writer(f"postlane-inbound-{partition}")
         await asyncio.to_thread(intruder.take_over)

@@ -18,6 +18,11 @@ class AlertName(StrEnum):
     RELAY_DISTRUSTED = "RelayDistrusted"
     DEAD_LETTERS_GROW = "DeadLettersGrow"
     BACKLOG_OLD = "BacklogOld"
+    MAILBOX_BEHIND = "MailboxBehind"
+    MAILBOX_LOGIN_BROKEN = "MailboxLoginBroken"
+    MAILBOX_GRANT_ENDS = "MailboxGrantEnds"
+    MAILBOX_RENUMBERED = "MailboxRenumbered"
+    MAIL_QUARANTINED = "MailQuarantined"
 
 
 class Severity(StrEnum):
@@ -86,5 +91,39 @@ KINDS: Mapping[AlertName, AlertKind] = {
         cleared="Mail goes without delay again",
         action="`postlane relays`: is one held? Then its own alert says why. If none is, more mail comes than the relays may take: look at their connections and "
         "budgets, and at the service's log.",
+    ),
+    AlertName.MAILBOX_BEHIND: AlertKind(
+        severity=Severity.CRITICAL,
+        raised="Mailbox {subject} has not been looked through for too long",
+        cleared="Mailbox {subject} is looked through again",
+        action="No mail is lost: it waits in its mailbox. `postlane mailboxes` shows the last error and how many mails wait; "
+        "`postlane doctor` tries the login. Without an error more mail comes than is taken.",
+    ),
+    AlertName.MAILBOX_LOGIN_BROKEN: AlertKind(
+        severity=Severity.CRITICAL,
+        raised="Mailbox {subject} refuses our login",
+        cleared="Mailbox {subject} takes our login again",
+        action="Mail waits in the mailbox until the login works. Set the new password or grant of [mailboxes.{subject}] and restart the inbound service; "
+        "`postlane doctor` tries the login.",
+    ),
+    AlertName.MAILBOX_GRANT_ENDS: AlertKind(
+        severity=Severity.WARNING,
+        raised="The OAuth 2 grant of mailbox {subject} ends soon",
+        cleared="The OAuth 2 grant of mailbox {subject} is good for longer",
+        action="Have the mailbox's owner consent anew, and set the new refresh_token of [mailboxes.{subject}.oauth] before the old one ends.",
+    ),
+    AlertName.MAILBOX_RENUMBERED: AlertKind(
+        severity=Severity.WARNING,
+        raised="Mailbox {subject} was renumbered or restored",
+        cleared="Mailbox {subject} was renumbered more than an hour ago",
+        action="Mostly nothing: the folder is scanned again, and mail that has an event gets no second one. Ask whoever runs the mail server what happened; "
+        "`postlane mailboxes` shows when the scan is over.",
+    ),
+    AlertName.MAIL_QUARANTINED: AlertKind(
+        severity=Severity.WARNING,
+        raised="Mail in {subject} could not be taken",
+        cleared="No further mail in {subject} was put into quarantine",
+        action="It lies in its folder as it was, and the mailbox has moved on. `postlane mailboxes` counts it, mail.inbound.dlq has the reason and, "
+        "where it could be fetched, the mail.",
     ),
 }

@@ -132,8 +132,9 @@ class MailReceived:
 class MailboxCursor:
     """How far one folder of a mailbox is in Kafka; keyed `mailbox/folder` on `mail.inbound.cursor`.
 
-    Every UID up to `uid` (under `uid_validity`) is durably produced, quarantined or skipped; every UID up to
-    `settled_uid` has also been flagged, moved or deleted. The counters balance: listed = produced + quarantined + skipped.
+    Every UID up to `uid` (under `uid_validity`) is durably produced, quarantined or skipped. `unsettled` are the UIDs (an IMAP sequence set) whose
+    mails have yet to be flagged, moved or deleted; None: an older Postlane wrote it, and those above `settled_uid` are meant.
+    `checked_at`: when everything that lay in the folder had ended. The counters balance: listed = produced + quarantined + skipped.
     """
 
     mailbox: str
@@ -147,3 +148,28 @@ class MailboxCursor:
     produced: int = 0
     quarantined: int = 0
     skipped: int = 0
+    unsettled: str | None = None
+    checked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxReport:
+    """How the polling of one folder goes, as its poller says every half minute on `mail.inbound.cursor`, beside the cursor.
+
+    `lag`: mails above the cursor, None where that is not known. `error_kind`, a token, and `error` stand from a failure until the folder is looked through
+    again; `retry_at` is when it is tried next.
+    """
+
+    mailbox: str
+    folder: str
+    instance: str
+    told_at: datetime
+    connected: bool
+    checked_at: datetime | None = None
+    lag: int | None = None
+    scanning: bool = False
+    error_kind: str | None = None
+    error: str = ""
+    error_since: datetime | None = None
+    retry_at: datetime | None = None
+    grant_ends_at: datetime | None = None

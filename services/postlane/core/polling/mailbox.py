@@ -1,11 +1,11 @@
 """One folder on its way into Kafka: what to take next, what the cursor says afterwards (core.polling.mailbox_opening: where to start).
 
 The cursor is written in the transaction that holds the events which it covers, so whatever happens, the next owner goes on exactly behind
-the last produced mail. Settling (flag, move, delete) comes after the commit and is repeated from `settled_uid` on.
+the last produced mail. Settling (flag, move, delete) comes after the commit; core.polling.unsettled says what of it is still to be done.
 
-A changed UIDVALIDITY (RFC 9051 section 2.3.1.1) makes the old UIDs meaningless. Then the folder is scanned again and mails whose raw bytes are already on
-`mail.inbound` are skipped. Until that scan is over the *old* UIDVALIDITY stays in the cursor: a crash in between starts the scan
-anew, and what it had produced is then found on `mail.inbound` like everything before.
+A changed UIDVALIDITY (RFC 9051 section 2.3.1.1), or a folder that is behind its own cursor, makes the old UIDs meaningless. Then the folder is scanned again
+and mails whose raw bytes are already on `mail.inbound` are skipped. Until that scan is over the *old* UIDVALIDITY (or none, 0) stays in the cursor: a
+crash in between starts the scan anew, and what it had produced is then found on `mail.inbound` like everything before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescan:
-    """A scan after a change of UIDVALIDITY: up to which UID, and from which arrival on mails count."""
+    """A scan of a folder whose UIDs have become meaningless: up to which UID, and from which arrival on mails count."""
 
     until_uid: int
     since: datetime | None
@@ -38,12 +38,11 @@ class Rescan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a folder is. `cursor` is what Kafka holds or must hold next; `uid` and `settled_uid` are the live position."""
+    """How far a folder is. `cursor` is what Kafka holds or must hold next; `uid_validity` and `uid` are the live position."""
 
     cursor: MailboxCursor
     uid_validity: int
     uid: int
-    settled_uid: int
     rescan: Rescan | None = None
 
 
@@ -69,13 +68,24 @@ class Limits:
 class Chunk:
     """The next mails in UID order: all up to `last_uid` end together.
 
-    `passed_over` are too old for a rescan; they never share a chunk with others, because they must not be settled.
+    `passed_over` are too old for a rescan; they never share a chunk with others, because nothing of them is fetched.
     """
 
     whole: tuple[ListedMail, ...]
     oversize: tuple[ListedMail, ...]
     passed_over: tuple[ListedMail, ...]
     last_uid: int
+
+    @property
+    def uids(self) -> tuple[int, ...]:
+        """All of them, ascending."""
+        return tuple(sorted(mail.uid for mail in (*self.whole, *self.oversize, *self.passed_over)))
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much of it is in memory at once."""
+        whole = sum(mail.size_bytes for mail in self.whole)
+        return whole + OVERSIZE_COUNTS_AS_BYTES * len(self.oversize)
 
 
 def plan_chunk(progress: Progress, listed: Sequence[ListedMail], limits: Limits) -> Chunk:
@@ -107,7 +117,7 @@ def _passes(rescan: Rescan | None, mail: ListedMail) -> bool:
 
 def rescan_from(progress: Progress, first_uid: int) -> Progress:
     """A scan that begins at this UID, because everything below arrived too early to count."""
-    return replace(progress, uid=first_uid - 1, settled_uid=first_uid - 1)
+    return replace(progress, uid=first_uid - 1)
 
 
 def is_repeat(progress: Progress, uid: int, sha256: str, known: frozenset[str]) -> bool:
@@ -128,9 +138,7 @@ def after_chunk(
         skipped=progress.cursor.skipped + counts[Ending.SKIPPED],
         instance=identity.instance,
     )
-    # A scan passes old mails over; a range that still waited for settling must never reach across them.
-    settled_uid = progress.settled_uid if progress.rescan is None else max(progress.settled_uid, progress.uid)
-    moved = replace(progress, cursor=counted, uid=last_uid, settled_uid=settled_uid)
+    moved = replace(progress, cursor=counted, uid=last_uid)
     if progress.rescan is not None and last_uid < progress.rescan.until_uid:
         return moved
     return _current(moved, now)
@@ -140,7 +148,7 @@ def after_rescan(progress: Progress, now: datetime) -> Progress:
     """The scan found nothing further: the new UIDVALIDITY holds from here on; the cursor is to be written."""
     assert progress.rescan is not None
     reached = max(progress.uid, progress.rescan.until_uid)
-    return _current(replace(progress, uid=reached, settled_uid=reached), now)
+    return _current(replace(progress, uid=reached), now)
 
 
 def _current(progress: Progress, now: datetime) -> Progress:
@@ -149,31 +157,21 @@ def _current(progress: Progress, now: datetime) -> Progress:
         progress.cursor,
         uid_validity=progress.uid_validity,
         uid=progress.uid,
-        settled_uid=progress.settled_uid,
         updated_at=now,
     )
     return replace(progress, cursor=cursor, rescan=None)
 
 
-def with_settled(progress: Progress, uid: int) -> Progress:
-    """Nothing up to this UID waits for settling any more; while a scan runs the cursor keeps the old folder's numbers."""
-    settled_uid = max(progress.settled_uid, uid)
-    cursor = progress.cursor
-    if progress.rescan is None:
-        cursor = replace(cursor, settled_uid=settled_uid)
-    return replace(progress, settled_uid=settled_uid, cursor=cursor)
-
-
-def after_quarantine(progress: Progress, uid: int, identity: Identity, now: datetime) -> Progress:
-    """One mail is in quarantine, alone in its transaction, and leaves nothing to settle.
-
-    It stays in its folder as it is; so the range that a restart settles must not reach over it.
-    """
-    ended = after_chunk(progress, uid, {uid: Ending.QUARANTINED}, identity, now)
-    return with_settled(ended, uid)
+def checked(progress: Progress, at: datetime) -> Progress:
+    """Everything that had arrived by then has ended; a later scan need not look at mail that arrived before."""
+    return (
+        replace(progress, cursor=replace(progress.cursor, checked_at=at))
+        if progress.rescan is None
+        else progress
+    )
 
 
 def after_passing_over(progress: Progress, chunk: Chunk, identity: Identity, now: datetime) -> Progress:
     """Mails too old for a scan are skipped and stay as they are."""
     endings = {mail.uid: Ending.SKIPPED for mail in chunk.passed_over}
-    return with_settled(after_chunk(progress, chunk.last_uid, endings, identity, now), chunk.last_uid)
+    return after_chunk(progress, chunk.last_uid, endings, identity, now)

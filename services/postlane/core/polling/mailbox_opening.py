@@ -1,7 +1,8 @@
-"""Where to go on in a folder that has just been selected: resume, begin, or scan again because it was renumbered."""
+"""Where to go on in a folder that has just been selected: resume, begin, or scan again because its UIDs mean nothing any more."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
 from typing import Literal, assert_never
 
 from postlane.core.events.received import MailboxCursor
@@ -10,14 +11,21 @@ from postlane.core.polling.mailbox import Identity, Progress, Rescan
 
 Start = Literal["new", "all"] | date
 
-RESCAN_MARGIN = timedelta(
-    days=1
-)  # the mail server's clock and ours may differ; repeats are found by their hash
+# The mail server's clock and ours may differ, and SEARCH knows only days in a zone of its own; repeats are found by their hash.
+RESCAN_MARGIN = timedelta(days=1)
+NO_UID_VALIDITY = 0  # in a cursor whose UIDs mean nothing any more; no folder has it (RFC 9051: nz-number)
+
+
+class Renumbering(StrEnum):
+    """Why the UIDs of a cursor mean nothing any more."""
+
+    UID_VALIDITY = "uid_validity"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """The cursor holds: settle what a crash cut off, then go on."""
+    """The cursor holds: settle what a crash cut off, and go on."""
 
     progress: Progress
 
@@ -38,9 +46,15 @@ class BeginAtDate:
 
 @dataclass(frozen=True, slots=True)
 class Renumbered:
-    """UIDVALIDITY has changed: read back what was produced, say so loudly once, then scan."""
+    """Say so loudly once, read back what was produced, then scan.
+
+    `write_first`: the folder has the cursor's own UIDVALIDITY, and would look as if nothing had happened once new mail has come. So what
+    `progress.cursor` says, that its UIDs mean nothing, must be durable before the scan begins.
+    """
 
     progress: Progress
+    why: Renumbering
+    write_first: bool = False
 
 
 Opening = Resume | Begin | BeginAtDate | Renumbered
@@ -60,18 +74,18 @@ def open_folder(
                 return BeginAtDate(_day(start))
             case _:
                 assert_never(start)
-    if cursor.uid_validity == folder.uid_validity:
-        return Resume(
-            Progress(
-                cursor=cursor,
-                uid_validity=cursor.uid_validity,
-                uid=cursor.uid,
-                settled_uid=min(cursor.settled_uid, cursor.uid),
-            )
-        )
+    same = cursor.uid_validity == folder.uid_validity
+    # UIDNEXT never goes down (RFC 9051 section 2.3.1.1), but in a folder that was restored from an older state.
+    if same and not (folder.uid_next_told and folder.uid_next <= cursor.uid):
+        return Resume(Progress(cursor=cursor, uid_validity=cursor.uid_validity, uid=cursor.uid))
     rescan = Rescan(until_uid=folder.uid_next - 1, since=_rescan_since(cursor, start))
+    void = (
+        replace(cursor, uid_validity=NO_UID_VALIDITY, uid=0, settled_uid=0, unsettled="") if same else cursor
+    )
     return Renumbered(
-        Progress(cursor=cursor, uid_validity=folder.uid_validity, uid=0, settled_uid=0, rescan=rescan)
+        Progress(cursor=void, uid_validity=folder.uid_validity, uid=0, rescan=rescan),
+        Renumbering.RESTORED if same or cursor.uid_validity == NO_UID_VALIDITY else Renumbering.UID_VALIDITY,
+        write_first=same,
     )
 
 
@@ -85,10 +99,11 @@ def begin_at(identity: Identity, folder: FolderState, first_uid: int, now: datet
         settled_uid=first_uid - 1,
         updated_at=now,
         instance=identity.instance,
+        unsettled="",
+        # Whatever is there already was left out on purpose; that counts as looked through.
+        checked_at=now if first_uid >= folder.uid_next else None,
     )
-    return Progress(
-        cursor=cursor, uid_validity=folder.uid_validity, uid=first_uid - 1, settled_uid=first_uid - 1
-    )
+    return Progress(cursor=cursor, uid_validity=folder.uid_validity, uid=first_uid - 1)
 
 
 def _day(day: date) -> datetime:
@@ -96,13 +111,17 @@ def _day(day: date) -> datetime:
 
 
 def _rescan_since(cursor: MailboxCursor, start: Start) -> datetime | None:
-    """Mails that arrived earlier were left out on purpose or have been seen; with `all` nothing is left out."""
+    """From which arrival on a scan must look at mail; None = at all of it.
+
+    What had arrived when the folder was last looked through to its end has been taken; `updated_at` cannot tell that, because a backlog moves it, too.
+    """
+    checked = None if cursor.checked_at is None else cursor.checked_at - RESCAN_MARGIN
     match start:
         case "new":
-            return cursor.updated_at - RESCAN_MARGIN
+            return checked or cursor.updated_at - RESCAN_MARGIN
         case "all":
-            return None
+            return checked
         case date():
-            return _day(start)
+            return max(checked, _day(start)) if checked else _day(start)
         case _:
             assert_never(start)
