@@ -72,7 +72,10 @@ def test_the_thresholds_are_the_defaults() -> None:
     assert minutes == {
         "PostlaneRelayHeld": section.held_seconds / 60,
         "PostlaneRelayCircuitOpen": section.circuit_seconds / 60,
+        "PostlaneMailboxBehind": 2,  # a mailbox never looked through counts from 1970; that is no alert at a first start
     }
+    assert f"> {section.mailbox_unchecked_seconds:.0f} " in OWN["PostlaneMailboxBehind"]["expr"]
+    assert f"< {WARN_DAYS:.0f} * 86400" in OWN["PostlaneMailboxGrantEnds"]["expr"]
     assert OWN["PostlaneBacklogOld"]["expr"].endswith(f"> {section.backlog_seconds:.0f}")
     assert OWN["PostlaneDeadLettersGrow"]["expr"].endswith(f"> {section.dlq_mails_per_hour}")
     assert OWN["PostlaneRelayDistrusted"]["expr"].endswith(f"> {section.distrusted_mails_per_hour}")

@@ -200,6 +200,11 @@ MAILBOX_ERRORS = Counter(
     "Failed sessions and commands, by kind such as auth, connection, fetch or blob-store",
     ("mailbox", "folder", "kind"),
 )
+MAILBOX_FAILING = Gauge(
+    "postlane_inbound_failing",
+    "1 while a folder cannot be polled, by kind such as auth or connection; no series while it can",
+    ("mailbox", "folder", "kind"),
+)
 UID_VALIDITY_CHANGES = Counter(
     "postlane_inbound_uid_validity_changes",
     "Times that a folder was renumbered or restored and had to be scanned again",
@@ -265,6 +270,7 @@ INBOUND_METRICS: tuple[Metric, ...] = (
     MAILBOX_LAG,
     MAILBOX_CONNECTED,
     MAILBOX_ERRORS,
+    MAILBOX_FAILING,
     UID_VALIDITY_CHANGES,
     MAILBOX_GRANT_OK,
     MAILBOX_GRANT_ENDS_AT,

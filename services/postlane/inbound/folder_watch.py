@@ -17,6 +17,7 @@ from postlane.core.metrics import (
     LISTED,
     MAILBOX_CONNECTED,
     MAILBOX_ERRORS,
+    MAILBOX_FAILING,
     MAILBOX_LAG,
     PARSE_SECONDS,
     PARSED,
@@ -104,6 +105,12 @@ class FolderWatch:
         self._checked_at = None if checked_at is None else checked_at.timestamp()
         self._metrics.gauge(CHECKED_AT, **self._labels).set(self._checked_at or 0)
         self._metrics.gauge(MAILBOX_CONNECTED, **self._labels).set(0)
+        self._metrics.counter(
+            UID_VALIDITY_CHANGES, **self._labels
+        )  # a series that begins at 0 shows its first growth
+        self._metrics.counter(LISTED, **self._labels)
+        for ending in Ending:
+            self._metrics.counter(ENDED, **self._labels, outcome=ending.name.lower())
 
     def connected(self) -> None:
         """A session is open and its folder selected."""
@@ -125,6 +132,9 @@ class FolderWatch:
             )
             self._error_since = now if self._error_kind is None else self._error_since
             self.stale = True
+            if self._error_kind is not None:
+                self._metrics.forget(MAILBOX_FAILING, **self._labels, kind=self._error_kind)
+            self._metrics.gauge(MAILBOX_FAILING, **self._labels, kind=kind).set(1)
         self._error_kind, self._error = kind, reason[:ERROR_TEXT_MAX]
         self._retry_at = now + retry_in_seconds
         self._health.set(self._component, ok=False, reason=reason)
@@ -133,6 +143,7 @@ class FolderWatch:
         """A session went through everything without a failure."""
         if self._error_kind is not None:
             self.log.info("mailbox_works_again")
+            self._metrics.forget(MAILBOX_FAILING, **self._labels, kind=self._error_kind)
             self._error_kind, self._error, self._retry_at = None, "", None
             self.stale = True
         self._health.set(self._component, ok=True)
@@ -154,7 +165,7 @@ class FolderWatch:
         """The folder now belongs to another process."""
         self.gone = True
         self._health.forget(self._component)
-        for gauge in (CHECKED_AT, MAILBOX_CONNECTED, MAILBOX_LAG):
+        for gauge in (CHECKED_AT, MAILBOX_CONNECTED, MAILBOX_LAG, MAILBOX_FAILING):
             self._metrics.forget(gauge, **self._labels)
 
     # Openings

@@ -93,7 +93,7 @@ async def desk() -> AsyncIterator[Desk]:
     await relay.stop()
 
 
-@pytest.mark.parametrize("alert", AlertName)
+@pytest.mark.parametrize("alert", TROUBLES)
 async def test_each_alert_is_told_by_every_way_once(desk: Desk, alert: AlertName) -> None:
     trouble = TROUBLES[alert]
     subject = "main" if trouble.relays else ""
