@@ -18,9 +18,10 @@ from postlane.adapters.process import Runtime
 from postlane.config.settings import Settings
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.metrics import INBOUND_METRICS
+from postlane.core.polling.cursor_keys import is_report
 from postlane.inbound.alarms import Alarms
 from postlane.inbound.loop import poll_until_stopped
-from postlane.inbound.topics import CURSOR, InboundTopics, is_report
+from postlane.inbound.topics import CURSOR, InboundTopics
 from postlane.inbound.wiring import Connect, Parts, class_rules
 from postlane.ports import BlobStore, EventLog, LogRecord, TopicPartition
 

@@ -39,6 +39,8 @@ class MemoryMailServer:
         self.poison_uids: set[int] = set()  # fetching them breaks the session
         self.hollow_uids: set[int] = set()  # fetching them gives nothing, without an error
         self.hollow_calls: set[tuple[str, int]] = set()  # so does the n-th call (from 1) of that name
+        self.announced: dict[int, int] = {}  # by UID, where the size that it lists is not the mail's
+        self.hidden_uids: set[int] = set()  # not listed, as if they had come to light late
         self.sessions = 0
         self.withholds_until_session = 0  # up to this session it lists mail but hands none out
         self.calls: list[str] = []
@@ -68,6 +70,12 @@ class MemoryMailServer:
             place.mails[place.uid_next] = StoredMail(place.uid_next, mail.raw, mail.received_at, mail.flags)
             place.uid_next += 1
 
+    def restore(self, mails: int, folder: str = "INBOX") -> None:
+        """Put the folder back to when it had so many mails, under the same UIDVALIDITY."""
+        place = self.folder(folder)
+        place.mails = {uid: place.mails[uid] for uid in sorted(place.mails)[:mails]}
+        place.uid_next = max(place.mails, default=0) + 1
+
     def fail(self, call: str, error: MailSourceError, times: int = 1) -> None:
         """The next calls of that name raise the error."""
         self.fail_next.setdefault(call, deque()).extend([error] * times)
@@ -96,9 +104,15 @@ class MemoryMailbox:
     async def list_since(self, uid: int, limit: int) -> list[ListedMail]:
         """See ports.MailSource.list_since."""
         place = self._selected("list_since")
-        found = [place.mails[one] for one in sorted(place.mails) if one > uid][:limit]
+        server = self._server
+        shown = [one for one in sorted(place.mails) if one > uid and one not in server.hidden_uids]
         return [
-            ListedMail(uid=mail.uid, size_bytes=len(mail.raw), received_at=mail.received_at) for mail in found
+            ListedMail(
+                uid=one,
+                size_bytes=server.announced.get(one, len(place.mails[one].raw)),
+                received_at=place.mails[one].received_at,
+            )
+            for one in shown[:limit]
         ]
 
     async def count_above(self, uid: int) -> int:
@@ -128,6 +142,8 @@ class MemoryMailbox:
     async def fetch_part(self, uid: int, start: int, size: int) -> bytes:
         """See ports.MailSource.fetch_part."""
         place = self._selected("fetch_part")
+        if uid in self._server.poison_uids:
+            raise self._broken("connection lost during UID FETCH")
         return self._content("fetch_part", place, uid)[start : start + size]
 
     async def fetch_header(self, uid: int) -> bytes:

@@ -69,11 +69,14 @@ def test_the_thresholds_are_the_defaults() -> None:
         for name, rule in OWN.items()
         if rule.get("for", "").endswith("m")
     }
-    assert minutes == {
-        "PostlaneRelayHeld": section.held_seconds / 60,
-        "PostlaneRelayCircuitOpen": section.circuit_seconds / 60,
-        "PostlaneMailboxBehind": 2,  # a mailbox never looked through counts from 1970; that is no alert at a first start
-    }
+    assert (
+        minutes
+        == {
+            "PostlaneRelayHeld": section.held_seconds / 60,
+            "PostlaneRelayCircuitOpen": section.circuit_seconds / 60,
+            "PostlaneMailboxBehind": 2,  # a mailbox never looked through counts from 1970; that is no alert at a first start
+        }
+    )
     assert f"> {section.mailbox_unchecked_seconds:.0f} " in OWN["PostlaneMailboxBehind"]["expr"]
     assert f"< {WARN_DAYS:.0f} * 86400" in OWN["PostlaneMailboxGrantEnds"]["expr"]
     assert OWN["PostlaneBacklogOld"]["expr"].endswith(f"> {section.backlog_seconds:.0f}")

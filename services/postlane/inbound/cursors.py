@@ -6,7 +6,8 @@ import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.events.received import MailboxCursor, MailReceived
-from postlane.inbound.topics import InboundTopics, is_report
+from postlane.core.polling.cursor_keys import is_report
+from postlane.inbound.topics import InboundTopics
 from postlane.ports import EventLog, TopicPartition
 
 READ_SECONDS_MAX = 60.0  # longer than the transaction timeout: an open transaction below the end is then over

@@ -13,6 +13,7 @@ from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.adapters.parser_process import ParserPool
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived, ReceivedAttachment
+from postlane.core.polling.cursor_keys import cursor_key, report_key
 from postlane.core.polling.folder import ListedMail
 from postlane.core.polling.mailbox import Ending
 from postlane.core.reading.mail_event import (
@@ -26,7 +27,7 @@ from postlane.core.reading.mail_event import (
 from postlane.core.reading.mime_parse import HEADER_BLOCK_MAX
 from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment
 from postlane.inbound.folder_watch import FolderWatch
-from postlane.inbound.topics import InboundTopics, cursor_key, report_key
+from postlane.inbound.topics import InboundTopics
 from postlane.ports import BlobStore, BlobStoreError, MailSource, NewRecord
 
 SOURCE = "/postlane/inbound"

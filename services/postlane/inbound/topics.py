@@ -8,7 +8,6 @@ from postlane.ports import TopicPartition
 MAIN = "mail.inbound"
 CURSOR = "mail.inbound.cursor"
 DLQ = "mail.inbound.dlq"
-REPORT = b"report\x00"
 NAMES = (MAIN, CURSOR, DLQ)
 
 
@@ -41,18 +40,3 @@ class InboundTopics:
     def cursor_at(self, partition: int) -> TopicPartition:
         """The cursors of a partition's mailboxes."""
         return TopicPartition(self.cursor, partition)
-
-
-def cursor_key(mailbox: str, folder: str) -> bytes:
-    """The key of a cursor record; compaction keeps the newest one of each."""
-    return f"{mailbox}/{folder}".encode()
-
-
-def report_key(mailbox: str, folder: str) -> bytes:
-    """The key of a report record; no mailbox and no folder has a NUL in its name, so it is nobody's cursor."""
-    return REPORT + cursor_key(mailbox, folder)
-
-
-def is_report(key: bytes | None) -> bool:
-    """Whether a record on the cursor topic is a report."""
-    return key is not None and key.startswith(REPORT)

@@ -28,6 +28,7 @@ from postlane.ops import (
 from postlane.ops.classify_command import classify
 from postlane.ops.doctor_command import doctor
 from postlane.ops.exits import EXIT_CODES_HELP, CommandFailed, Exit
+from postlane.ops.mailbox_commands import mailboxes
 from postlane.ops.output import print_line, say
 from postlane.ops.send_command import send
 from postlane.ops.service_commands import inbound, outbound
@@ -119,6 +120,7 @@ app.command()(classify)
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(ticket_commands.app, name="ticket")
 app.add_typer(relay_commands.app, name="relays")
+app.command()(mailboxes)
 app.add_typer(suppression_commands.app, name="suppression")
 app.command()(doctor)
 app.add_typer(topics_commands.app, name="topics")

@@ -5,15 +5,16 @@ from typing import Any
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.events.command import Command
-from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 from postlane.core.events.trail import BadTrail, Dead, Entry, Put, Resolved, decode
+from postlane.core.polling.cursor_keys import is_report
 from postlane.ops.output import Json, iso_ms, moment_text, ms_text, plain, shortened
 from postlane.ops.topic_names import EventKind, TopicKind
 from postlane.ports import LogRecord
 
-Event = MailRequested | MailStatus | MailReceived | MailboxCursor | Command
+Event = MailRequested | MailStatus | MailReceived | MailboxCursor | MailboxReport | Command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ def decode_record(record: LogRecord, kind: TopicKind, codec: Codec) -> Decoded:
             faults.append(str(error))
     if kind.event is not None and record.value is not None:
         try:
-            event = _decode(codec, kind.event, record.value)
+            reported = kind.event is MailboxCursor and is_report(record.key)
+            event = _decode(codec, MailboxReport if reported else kind.event, record.value)
         except Undecodable as error:
             faults.append(str(error))
     return Decoded(record=record, event=event, entry=entry, fault="; ".join(faults) or None)
@@ -107,7 +109,7 @@ def _entry_gist(entry: Entry | None) -> str:
             return f"done {entry.origin.offset}"
 
 
-def _event_gist(event: Event | None) -> str:
+def _event_gist(event: Event | None) -> str:  # noqa: PLR0911 - one for each kind of event
     match event:
         case None:
             return ""
@@ -126,6 +128,9 @@ def _event_gist(event: Event | None) -> str:
         case MailboxCursor():
             counts = f"{event.produced} produced, {event.quarantined} quarantined, {event.skipped} skipped"
             return f"{event.mailbox}/{event.folder} up to UID {event.uid}, settled up to {event.settled_uid}, {counts}"
+        case MailboxReport():
+            trouble = "" if event.error_kind is None else f", {event.error_kind}: {shortened(event.error)}"
+            return f"{event.mailbox}/{event.folder} looked through {moment_text(event.checked_at)}, {event.lag} wait{trouble}"
         case Command():
             return f"{event.wish.value} {_subject(event)}, by {event.issued_by}: {shortened(event.reason)}".rstrip(
                 ": "

@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 
 from postlane.core.events.command import Command
-from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 from postlane.ops.exits import CommandFailed, Exit
 
-EventKind = type[MailRequested] | type[MailStatus] | type[MailReceived] | type[MailboxCursor] | type[Command]
+EventKind = (
+    type[MailRequested]
+    | type[MailStatus]
+    | type[MailReceived]
+    | type[MailboxCursor]
+    | type[MailboxReport]
+    | type[Command]
+)
 
 OUTBOUND = "mail.outbound"
 RETRY = "mail.outbound.retry"
