@@ -1,10 +1,14 @@
-"""Fixtures for all tests: the real servers of `plugins/stack.py`, started only if a test asks for them."""
+"""Fixtures for all tests: the real servers of `plugins/`, started only if a test asks for them."""
 
 import signal
 
+import pytest
 from hypothesis import settings
 
-pytest_plugins = ["plugins.stack"]
+# These are imported, not collected: without this their asserts would fail without saying with what.
+pytest.register_assert_rewrite("contract", "fakes")
+
+pytest_plugins = ["plugins.stack", "plugins.dovecot"]
 
 # How long an example takes says how busy the machine is; speed is measured in benchmarks/.
 settings.register_profile("postlane", deadline=None)
