@@ -1,0 +1,149 @@
+"""What data of a server says about a folder and its mails."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+
+from postlane.core.imap.responses import Data, Status
+from postlane.core.imap.stream import ImapSyntaxError
+from postlane.core.imap.values import Value, read_values
+
+UID_MAX = 2**32 - 1
+
+_INTERNALDATE = re.compile(rb"([ \d]?\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
+_NUMBER_CODE = re.compile(r"(UIDVALIDITY|UIDNEXT) (\d{1,10})\Z", re.IGNORECASE)
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedItem:
+    """One FETCH response: what of it was asked for. `content` is None where no body section came, or NIL for one.
+
+    NIL says that there is no content, not that it is empty (RFC 3501 section 4.5), and some servers say so of mail that they cannot
+    reach at the moment.
+    """
+
+    uid: int
+    size_bytes: int | None
+    received_at: datetime | None
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedFolder:
+    """What the untagged lines of SELECT said; None for what was not said."""
+
+    uid_validity: int | None
+    uid_next: int | None
+    exists: int
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """Where one's own folders are: what their names begin with, and what stands between levels (empty: there are none)."""
+
+    prefix: str = ""
+    delimiter: str = "/"
+
+
+def read_fetch(data: Data) -> FetchedItem | None:
+    """The item, if it names a UID: flags that other clients change come without. Raises ImapSyntaxError."""
+    values = read_values(data.rest)
+    items = values[0] if values else None
+    if not isinstance(items, list):
+        return None
+    uid: int | None = None
+    size: int | None = None
+    received_at: datetime | None = None
+    content: bytes | None = None
+    for at in range(0, len(items) - 1, 2):
+        key, value = items[at], items[at + 1]
+        if not isinstance(key, bytes):
+            continue
+        name = key.upper()
+        if name == b"UID":
+            uid = _number(value)
+        elif name == b"RFC822.SIZE":
+            size = _number(value)
+        elif name == b"INTERNALDATE":
+            received_at = _instant(value)
+        elif name.startswith(b"BODY[") and isinstance(value, bytes):
+            content = value
+    if uid is None or not 0 < uid <= UID_MAX:
+        return None
+    return FetchedItem(uid, size, received_at, content)
+
+
+def read_search(data: Data) -> list[int]:
+    """The numbers of a SEARCH response; what is none, such as `(MODSEQ 5)` behind them (RFC 7162), is left out."""
+    words = data.rest[0].partition(b"(")[0].split()
+    return [int(word) for word in words if word.isdigit() and len(word) <= 10]
+
+
+def read_select(lines: "list[Data | Status]") -> SelectedFolder:
+    """UIDVALIDITY, UIDNEXT and EXISTS."""
+    codes: dict[str, int] = {}
+    exists = 0
+    for line in lines:
+        if isinstance(line, Data):
+            exists = line.number or 0 if line.name == "EXISTS" else exists
+        elif found := _NUMBER_CODE.match(line.code):
+            codes[found[1].upper()] = int(found[2])
+    # A UIDVALIDITY of 0 is none (RFC 3501 section 9: nz-number).
+    return SelectedFolder(codes.get("UIDVALIDITY") or None, codes.get("UIDNEXT") or None, exists)
+
+
+def read_capabilities(words: str) -> frozenset[str]:
+    """The names, in capitals, of a CAPABILITY response or code."""
+    return frozenset(words.upper().removeprefix("CAPABILITY").split())
+
+
+def read_namespace(data: Data) -> Namespace | None:
+    """The first personal one of a NAMESPACE response (RFC 2342); None where there is none."""
+    match _values(data):
+        case [[[bytes() as prefix, (bytes() | None) as delimiter, *_], *_], *_]:
+            return Namespace(prefix.decode("utf-8", "replace"), (delimiter or b"").decode("utf-8", "replace"))
+        case _:
+            return None
+
+
+def read_delimiter(data: Data) -> str | None:
+    """The hierarchy delimiter of a LIST response; empty where there are no levels, None where nothing is said."""
+    match _values(data):
+        case [list(), (bytes() | None) as delimiter, *_]:
+            return (delimiter or b"").decode("utf-8", "replace")
+        case _:
+            return None
+
+
+def _values(data: Data) -> list[Value]:
+    try:
+        return read_values(data.rest)
+    except ImapSyntaxError:
+        return []
+
+
+def _number(value: Value) -> int | None:
+    return int(value) if isinstance(value, bytes) and value.isdigit() and len(value) <= 19 else None
+
+
+def _instant(value: Value) -> datetime | None:
+    found = _INTERNALDATE.fullmatch(value) if isinstance(value, bytes) else None
+    if found is None or found[2].lower() not in _MONTHS:
+        return None
+    day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = found.groups()
+    offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes)) * (-1 if sign == b"-" else 1)
+    try:
+        zone = timezone(offset)
+        seconds = min(int(second), 59)
+        local = datetime(
+            int(year), _MONTHS[month.lower()], int(day), int(hour), int(minute), seconds, tzinfo=zone
+        )
+        return local.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
