@@ -159,8 +159,27 @@ class MailSourceContract:
         assert await asyncio.wait_for(waiting, 20)
         await delivered
         assert await source.list_since(0, 10)
-        assert not await source.wait_for_change(0.2)
+        # What was told beside the answer to that search may be in it or not; one more look settles it.
+        assert not (await source.wait_for_change(0.2) and await self._looked(source, 0.2))
         await source.close()
+
+    async def _looked(self, source: MailSource, seconds: float) -> bool:
+        await source.list_since(1_000_000, 10)
+        return await source.wait_for_change(seconds)
+
+    async def test_mail_that_came_while_nobody_waited_ends_the_next_wait(self, postbox: Postbox) -> None:
+        await postbox.deliver(mail(1))
+        source = postbox.session()
+        await source.open("INBOX")
+        (listed,) = await source.list_since(0, 10)
+        await postbox.deliver(mail(2))
+        contents = await source.fetch([listed.uid])
+        async with asyncio.timeout(20):
+            while not await source.wait_for_change(0.1):  # Dovecot tells it within half a second
+                pass
+        found = await source.list_since(listed.uid, 10)
+        await source.close()
+        assert len(contents) == len(found) == 1
 
     async def _deliver_until(self, postbox: Postbox, waiting: "asyncio.Task[bool]") -> None:
         number = 0

@@ -44,6 +44,9 @@ default_process_limit = 1200
 default_client_limit = 5000
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service imap-login {{
   chroot =

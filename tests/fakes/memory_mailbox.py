@@ -91,6 +91,7 @@ class MemoryMailbox:
     def __init__(self, server: MemoryMailServer) -> None:
         self._server = server
         self._folder: Folder | None = None
+        self._seen_uid_next = 0  # as of the last look; what came since ends the next wait
 
     async def open(self, folder: str) -> FolderState:
         """See ports.MailSource.open."""
@@ -99,11 +100,13 @@ class MemoryMailbox:
             raise MailSourceError(f"SELECT refused: no folder {folder}")
         self._server.sessions += 1
         place = self._folder = self._server.folders[folder]
+        self._seen_uid_next = place.uid_next
         return FolderState(uid_validity=place.uid_validity, uid_next=place.uid_next, exists=len(place.mails))
 
     async def list_since(self, uid: int, limit: int) -> list[ListedMail]:
         """See ports.MailSource.list_since."""
         place = self._selected("list_since")
+        self._seen_uid_next = place.uid_next
         server = self._server
         shown = [one for one in sorted(place.mails) if one > uid and one not in server.hidden_uids]
         return [
@@ -176,6 +179,8 @@ class MemoryMailbox:
     async def wait_for_change(self, timeout_seconds: float) -> bool:
         """See ports.MailSource.wait_for_change."""
         place = self._selected("wait_for_change")
+        if place.uid_next > self._seen_uid_next:
+            return True
         try:
             await asyncio.wait_for(place.changed.wait(), timeout_seconds)
         except TimeoutError:

@@ -30,6 +30,7 @@ from postlane.adapters.imap_source import ImapAccount, ImapSource
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.topics import TopicAdmin, load_topics
 from postlane.config.mailbox_section import MailboxSection
+from postlane.config.sections import Tls
 from postlane.config.settings import Settings
 from postlane.core.events.received import MailReceived
 from postlane.core.polling.folder import ListedMail
@@ -104,13 +105,11 @@ class World:
     def session(self) -> ImapSource:
         return ImapSource(
             ImapAccount(
-                self.server.host,
-                self.server.imap_port,
-                False,
-                None,
-                self.mailbox.address,
-                self.mailbox.password,
-                20.0,
+                host=self.server.host,
+                port=self.server.imap_port,
+                tls=Tls.NONE,
+                username=self.mailbox.address,
+                password=self.mailbox.password,
             )
         )
 
@@ -126,7 +125,7 @@ class World:
         source = self.session()
         await source.open("INBOX")
         try:
-            return len(await source._search("UNSEEN"))
+            return len(await source._client.search("UNSEEN"))
         finally:
             await source.close()
 

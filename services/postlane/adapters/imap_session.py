@@ -1,233 +1,377 @@
-"""One IMAP connection on aioimaplib, the one place that imports it (GPL-3.0, an extra of its own; see the README on licences).
+"""One IMAP connection of our own client: commands one by one, each ends with an answer or a MailSourceError by its deadline.
 
-What aioimaplib 2.0.3 does wrong and what is done about it here and in imap_source:
-- commands never end after the connection is lost: every command races against that loss and against a deadline;
-- about 1,000 untagged lines in one read end in a RecursionError, which closes the connection: at most 100 UIDs are asked for at once, and what other
-  clients cause is healed by the next session;
-- capabilities announced at login are misread: they are asked for again;
-- STARTTLS is missing: the configuration does not offer it.
-
-After any MailSourceError the connection is closed.
+After any MailSourceError the connection is closed. Nothing in an error came from a mail or is secret.
 """
 
 import asyncio
 import contextlib
-import logging
-import socket
 import ssl
-from collections.abc import Awaitable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
-from aioimaplib import aioimaplib
-
-from postlane.adapters.imap_lines import Line, backoff_seconds, has_exists, quote
-from postlane.ports import MailSourceError
+from postlane.adapters.imap_account import ImapAccount
+from postlane.adapters.imap_exchange import Deadline, Exchange
+from postlane.adapters.imap_wire import ImapWire, describe_fault
+from postlane.core.imap.arguments import Argument, Literal, announcement
+from postlane.core.imap.facts import read_capabilities
+from postlane.core.imap.refusals import read_refusal
+from postlane.core.imap.responses import Continuation, Data, Response, Status
+from postlane.core.imap.stream import ImapSyntaxError
+from postlane.core.secrecy import Secrets
+from postlane.ports import MailSourceError, MailTrouble
 
 LOGOUT_SECONDS = 1.0  # politeness only
-IDLE_GRACE_SECONDS = 10.0
-SERVER_TEXT_MAX = 300
+GREETING = "the greeting"
 
 T = TypeVar("T")
 
-# Its debug lines hold whole mails, and it formats them whether or not anybody listens.
-logging.getLogger("aioimaplib").setLevel(logging.WARNING)
-
-
-@dataclass(frozen=True, slots=True)
-class ImapAccount:
-    """How to reach one mailbox. `tls` off sends everything readable."""
-
-    host: str
-    port: int
-    tls: bool
-    ca_file: Path | None
-    username: str
-    password: str
-    command_timeout_seconds: float
-
-    def __repr__(self) -> str:
-        return f"ImapAccount({self.username!r} at {self.host}:{self.port})"
-
 
 class ImapSession:
-    """Connects, logs in and runs commands; each one ends, with an answer or a MailSourceError."""
+    """Not connected until `connect`; `capabilities` are the last that the server announced, None = none since TLS or login."""
 
     def __init__(self, account: ImapAccount) -> None:
-        self._account = account
-        self._client: aioimaplib.IMAP4 | None = None
-        self._lost = asyncio.Event()
+        self.account = account
+        self.capabilities: frozenset[str] | None = None
+        self.secrets = Secrets(account.password, f"\0{account.username}\0{account.password}")
+        self.utf8 = False
+        self._wire: ImapWire | None = None
+        self._exchange: Exchange | None = None
+        self._error: MailSourceError | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._clock = asyncio.get_running_loop().time
+        self._tags = 0
+        self._exists = 0
+        self.has_news = False  # of mail, since the last search began
+        self._leaving = False
 
     @property
-    def protocol(self) -> aioimaplib.IMAP4ClientProtocol:
-        """What makes commands. Raises MailSourceError when there is no connection."""
-        return self._imap.protocol
-
-    @property
-    def command_timeout_seconds(self) -> float:
-        """The deadline of an ordinary command."""
-        return self._account.command_timeout_seconds
-
-    async def login(self) -> None:
-        """Connect and log in; capabilities are known afterwards. Raises MailSourceError."""
-        context = self._tls_context() if self._account.tls else None
-        self._client = aioimaplib.IMAP4(
-            self._account.host,
-            self._account.port,
-            timeout=self._account.command_timeout_seconds,
-            conn_lost_cb=lambda _error: self._lost.set(),
-            ssl_context=context,
-        )
-        await self.run("connecting", self._client.wait_hello_from_server())
-        self._keep_alive()
-        user, password = quote(self._account.username), self._account.password
-        response = await self.run("LOGIN", self.protocol.login(user, password))
-        if response.result != "OK":
-            raise self.broken(f"LOGIN refused: {self.server_text(response)}", auth=True)
-        await self.run("CAPABILITY", self.protocol.capability())
+    def wire(self) -> ImapWire:
+        """The connection. Raises MailSourceError when there is none, with the reason it ended for."""
+        if self._wire is None or not self._wire.open:
+            raise self._why_over()
+        return self._wire
 
     def can(self, capability: str) -> bool:
         """Whether the server has announced this capability."""
-        return capability in {name.upper() for name in self.protocol.capabilities}
+        return capability in (self.capabilities or ())
+
+    async def connect(self, tls: ssl.SSLContext | None) -> Status:
+        """Connect and be greeted. Raises MailSourceError."""
+        account = self.account
+        wire = self._wire = ImapWire(self._heard, self._ended, account.answer_bytes_max)
+        greeting = self._exchange = Exchange(GREETING, "", frozenset(), account.answer_bytes_max)
+        opening = wire.connect(account.host, account.port, tls, account.command_timeout_seconds)
+        await self._network("connecting", opening)
+        await self._until(GREETING, lambda: greeting.lines or None, self._deadline())
+        self._exchange = None
+        first = greeting.lines[0]
+        assert isinstance(first, Status)
+        return first
+
+    async def start_tls(self, tls: ssl.SSLContext) -> None:
+        """Encrypt; what was announced before does not count any more (RFC 3501 section 6.2.1). Raises MailSourceError."""
+        await self.command("STARTTLS")
+        await self._network(
+            "STARTTLS", self.wire.start_tls(self.account.host, tls, self.account.command_timeout_seconds)
+        )
+        self._exchange = None
+        self.capabilities = None
+
+    async def _network(self, name: str, awaited: Awaitable[None]) -> None:
+        try:
+            await awaited
+        except ImapSyntaxError as error:
+            raise self._senseless(error) from None
+        except (OSError, ValueError) as error:  # TimeoutError and UnicodeError, too
+            trouble = MailTrouble.TLS if isinstance(error, ssl.SSLError) else MailTrouble.CONNECTION
+            raise self.broken(f"{name} failed: {describe_fault(error)}", trouble=trouble) from None
 
     async def command(
-        self, name: str, command: "Awaitable[aioimaplib.Response]", seconds: float | None = None
-    ) -> list[Line]:
-        """The lines of a command that must succeed. Raises MailSourceError."""
-        response = await self.run(name, command, seconds)
-        if response.result != "OK":
-            raise self.broken(f"{name} refused: {self.server_text(response)}")
-        lines: list[Line] = response.lines
-        return lines
+        self, name: str, *arguments: Argument, wanted: Iterable[str] = (), streams: bool = False
+    ) -> Exchange:
+        """A command that must succeed. Raises MailSourceError."""
+        exchange = await self.run(name, *arguments, wanted=wanted, streams=streams)
+        assert exchange.done is not None
+        if exchange.done.word != "OK":
+            raise self.refused(name, exchange.done)
+        return exchange
 
-    async def run(self, name: str, awaited: Awaitable[T], seconds: float | None = None) -> T:
-        """Wait until it ends, the connection is lost, or the deadline is over. Raises MailSourceError."""
-        deadline = self._account.command_timeout_seconds if seconds is None else seconds
-        running = asyncio.ensure_future(awaited)
-        lost = asyncio.ensure_future(self._lost.wait())
+    async def run(
+        self, name: str, *arguments: Argument, wanted: Iterable[str] = (), streams: bool = False
+    ) -> Exchange:
+        """A command and whatever it is answered; what is said beside the answer and not `wanted` is dropped. Raises MailSourceError."""
+        deadline = self._deadline(streams=streams)
+        exchange = await self.begin(name, wanted)
+        with self._spoiled_by_cancelling():
+            line = f"{exchange.tag} {name}".encode()
+            for argument in arguments:
+                line += b" "
+                if isinstance(argument, Literal):
+                    await self._send_literal(exchange, line, argument, deadline)
+                    if exchange.done is not None:
+                        return exchange
+                    line = argument.content
+                else:
+                    line += argument
+            self.wire.write(line + b"\r\n")
+            await self._until(name, lambda: exchange.done, deadline)
+        return exchange
+
+    async def begin(self, name: str, wanted: Iterable[str] = ()) -> Exchange:
+        """Make ready for a command, once what an earlier IDLE was cut off from has ended. Raises MailSourceError."""
+        earlier = self._exchange
+        if earlier is not None and earlier.done is None:
+            await self._until(earlier.name, lambda: earlier.done, self._deadline())
+        _ = self.wire
+        self._tags += 1
+        limit = self.account.answer_bytes_max
+        exchange = self._exchange = Exchange(name, f"P{self._tags}", frozenset(wanted), limit)
+        return exchange
+
+    async def answer(self, exchange: Exchange, name: str) -> Continuation | Status:
+        """The server's next continuation request, or the end of the command. Raises MailSourceError."""
+
+        def said() -> Continuation | Status | None:
+            return exchange.done or exchange.continuation
+
+        with self._spoiled_by_cancelling():
+            answer: Continuation | Status = await self._until(name, said, self._deadline())
+        exchange.continuation = None
+        return answer
+
+    # IDLE
+
+    def selected(self, exists: int) -> None:
+        """A folder is open: from here on, more than so many mails are news."""
+        self._exists, self.has_news = exists, False
+
+    def searching(self) -> None:
+        """A look at the folder begins: what is told from here on is news."""
+        self.has_news = False
+
+    async def idle(self, timeout_seconds: float) -> bool | None:
+        """IDLE (RFC 2177) until the server speaks of mail (True) or the time is over (False); None where it refuses. Raises MailSourceError."""
+        if self.has_news:
+            return True  # told beside the answer to another command; no IDLE would tell it again
+        exchange = await self.begin("IDLE")
+        self.wire.write(f"{exchange.tag} IDLE\r\n".encode())
         try:
-            await asyncio.wait({running, lost}, timeout=deadline, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                return running.result()
-        except (aioimaplib.AioImapException, OSError, ValueError, UnicodeError) as error:
-            raise self.broken(f"{name} failed: {self._describe(error)}") from None
-        finally:
-            lost.cancel()
-            running.cancel()
-        if self._lost.is_set():
-            raise self.broken(f"connection lost during {name}")
-        raise self.broken(f"{name} was not answered within {deadline:g} s")
+            first = await self._until(
+                "IDLE", lambda: exchange.done or exchange.continuation, self._deadline()
+            )
+            if isinstance(first, Status):
+                self._not_throttled("IDLE", first)
+                return None
+            until = Deadline(self._clock(), timeout_seconds)
+            with contextlib.suppress(TimeoutError):
+                await self._wait(lambda: self.has_news or exchange.done, until)
+        except asyncio.CancelledError:
+            self._leave_idle(exchange)  # its end is awaited by the next command
+            raise
+        self._leave_idle(exchange)
+        await self._until("IDLE", lambda: exchange.done, self._deadline())
+        return self.has_news
 
-    async def idle(self, timeout_seconds: float) -> bool:
-        """IDLE (RFC 2177) until the server speaks of mail (True) or the time is over. Raises MailSourceError."""
-        pushed = self.protocol.idle_queue
-        while not pushed.empty():
-            pushed.get_nowait()
-        await self.run("IDLE", self._imap.idle_start(timeout_seconds + IDLE_GRACE_SECONDS))
-        try:
-            changed = await self._change(timeout_seconds)
-        finally:
-            if not self._lost.is_set():
-                self._imap.idle_done()
-        pending = self.protocol.pending_sync_command
-        if pending is not None:
-            await self.run("IDLE", pending.wait())
-        return changed
-
-    async def sleep(self, timeout_seconds: float) -> None:
-        """For servers without IDLE: wait, then NOOP, which keeps the session alive and proves that it is."""
+    async def sleep(self, timeout_seconds: float) -> bool:
+        """For servers without IDLE: wait, then NOOP, which keeps the session alive and brings news. Raises MailSourceError."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._lost.wait(), timeout_seconds)
-        await self.command("NOOP", self.protocol.simple_command("NOOP"))
+            await self._wait(lambda: self.has_news or None, Deadline(self._clock(), timeout_seconds))
+        if not self.has_news:
+            await self.command("NOOP")
+        return self.has_news
+
+    def _leave_idle(self, exchange: Exchange) -> None:
+        if exchange.done is None and self._wire is not None:
+            self._wire.write(b"DONE\r\n")
+
+    def _not_throttled(self, name: str, said: Status) -> None:
+        refusal = read_refusal(said, at_login=False)
+        if refusal.limit or refusal.wait_seconds is not None:
+            raise self.refused(name, said)
+
+    # The end
 
     async def close(self) -> None:
         """Log out politely, within a short deadline; may be called again."""
-        if self._client is None:
+        if self._wire is None or not self._wire.open or self._error is not None:
+            self.drop()
             return
-        if not self._lost.is_set() and self._client.get_state() in ("AUTH", "SELECTED"):
-            with contextlib.suppress(Exception):  # the session ends either way
-                await asyncio.wait_for(self._client.logout(), LOGOUT_SECONDS)
-        self._drop()
+        self._leaving = True
+        with contextlib.suppress(MailSourceError, TimeoutError):
+            async with asyncio.timeout(LOGOUT_SECONDS):
+                await self.run("LOGOUT")
+        self.drop()
 
-    def broken(self, reason: str, *, auth: bool = False) -> MailSourceError:
-        """Close the connection and make the error that tells why; nothing in it came from a mail or is secret."""
-        self._drop()
-        return MailSourceError(
-            f"{self._where}: {reason}", auth=auth, retry_after_seconds=backoff_seconds(reason)
-        )
+    def drop(self) -> None:
+        """Cut the connection."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.cut()
+        self._wake()
 
-    def server_text(self, response: aioimaplib.Response) -> str:
-        """The server's own words at the end of a response, without the password that some echo."""
-        lines = response.lines
-        last = bytes(lines[-1]).decode("utf-8", "replace") if lines else ""
-        return self._without_password(last)[:SERVER_TEXT_MAX]
+    def refused(self, name: str, said: Status, *, at_login: bool = False, more: str = "") -> MailSourceError:
+        """Close the connection and make the error of a NO, BAD or BYE."""
+        refusal = read_refusal(said, at_login=at_login)
+        trouble = MailTrouble.REFUSED
+        if refusal.auth:
+            trouble = MailTrouble.AUTH
+        elif refusal.limit:
+            trouble = MailTrouble.LIMIT
+        words = f"{name} refused: {said.words}{more}"
+        return self.broken(words, trouble=trouble, retry_after_seconds=refusal.wait_seconds)
+
+    def broken(
+        self,
+        reason: str,
+        *,
+        trouble: MailTrouble = MailTrouble.CONNECTION,
+        retry_after_seconds: float | None = None,
+    ) -> MailSourceError:
+        """Close the connection and make the error that tells why."""
+        self.drop()
+        joint = " " if trouble is MailTrouble.PROTOCOL else ": "
+        words = self.secrets.hide(f"{self.account.place}{joint}{reason}")
+        return MailSourceError(words, trouble=trouble, retry_after_seconds=retry_after_seconds)
+
+    # What comes in
+
+    def _heard(self, response: Response) -> None:
+        exchange = self._exchange
+        if isinstance(response, Status) and response.word == "BYE" and not self._leaving:
+            self._fail(self._bye(response))
+            return
+        self._note(response)
+        if exchange is None or exchange.done is not None:
+            self._unasked(response)
+            return
+        if exchange.name == GREETING and not _is_greeting(response):
+            raise ImapSyntaxError(f"does not answer as an IMAP server: it begins with {_brief(response)}")
+        if isinstance(response, Status) and response.tag not in {"", exchange.tag}:
+            raise ImapSyntaxError(f"answers a command that was not given: {response.tag} {response.word}")
+        exchange.take(response)
+        if self.has_news or isinstance(response, Status | Continuation):
+            self._wake()
+
+    def _note(self, response: Response) -> None:
+        """What is true of the session whatever command runs."""
+        match response:
+            case Status(code=code) if code.upper().startswith("CAPABILITY "):
+                self.capabilities = read_capabilities(code)
+            case Data(name="CAPABILITY"):
+                self.capabilities = read_capabilities(response.rest[0].decode("ascii", "replace"))
+            case Data(name="EXISTS", number=int(number)):
+                self.has_news = self.has_news or number > self._exists
+                self._exists = number
+            case Data(name="EXPUNGE"):
+                self._exists = max(0, self._exists - 1)
+
+    def _bye(self, said: Status) -> MailSourceError:
+        refusal = read_refusal(said, at_login=False)
+        trouble = MailTrouble.LIMIT if refusal.limit else MailTrouble.CONNECTION
+        if refusal.auth:
+            trouble = MailTrouble.AUTH
+        words = f"the server ended the session{self._during}: {said.words}"
+        return self.broken(words, trouble=trouble, retry_after_seconds=refusal.wait_seconds)
 
     @property
-    def _imap(self) -> aioimaplib.IMAP4:
-        if self._client is None:
-            raise MailSourceError(f"{self._where}: the session is not open")
-        return self._client
+    def _during(self) -> str:
+        running = self._exchange is not None and self._exchange.done is None
+        return f" during {self._exchange.name}" if running and self._exchange is not None else ""
 
-    @property
-    def _where(self) -> str:
-        return f"{self._account.host}:{self._account.port}"
+    def _unasked(self, response: Response) -> None:
+        starting_tls = self._exchange is not None and self._exchange.name == "STARTTLS"
+        if starting_tls:
+            raise ImapSyntaxError("says something in clear behind its answer to STARTTLS")
+        if isinstance(response, Status) and response.tag:
+            raise ImapSyntaxError(f"answers a command that was not given: {response.tag} {response.word}")
+        if self.has_news:
+            self._wake()
 
-    def _tls_context(self) -> ssl.SSLContext:
+    def _ended(self, fault: Exception | None) -> None:
+        if isinstance(fault, ImapSyntaxError):
+            self._fail(self._senseless(fault))
+        else:
+            self._fail(self.broken(f"connection lost{self._during}: {describe_fault(fault)}"))
+
+    def _senseless(self, fault: ImapSyntaxError) -> MailSourceError:
+        return self.broken(str(fault), trouble=MailTrouble.PROTOCOL)
+
+    def _fail(self, error: MailSourceError) -> None:
+        self._error = self._error or error
+        self._wake()
+
+    # Waiting
+
+    def _deadline(self, *, streams: bool = False) -> Deadline:
+        received = 0 if self._wire is None else self._wire.received_bytes
+        return Deadline(self._clock(), self.account.command_timeout_seconds, received, streams)
+
+    async def _until(self, name: str, ready: Callable[[], T | None], deadline: Deadline) -> T:
         try:
-            return ssl.create_default_context(cafile=self._account.ca_file)
-        except OSError as error:
-            reason = f"ca_file {self._account.ca_file} cannot be read: {error.strerror or error}"
-            raise MailSourceError(f"{self._where}: {reason}") from None
+            return await self._wait(ready, deadline)
+        except TimeoutError:
+            seconds = self._clock() - deadline.begun_at
+            raise self.broken(f"{name} was not answered within {seconds:.3g} s") from None
 
-    def _keep_alive(self) -> None:
-        """Let the system find dead peers as well; deadlines find them first."""
-        transport = self.protocol.transport
-        connection = transport.get_extra_info("socket") if transport is not None else None
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    async def _wait(self, ready: Callable[[], T | None], deadline: Deadline) -> T:
+        """What `ready` gives. Raises MailSourceError when the connection is lost first, TimeoutError."""
+        loop = asyncio.get_running_loop()
+        while True:
+            wire = self._wire
+            if self._error is not None or wire is None:
+                raise self._why_over()
+            if (found := ready()) is not None and found is not False:
+                return found
+            until = deadline.at(wire.heard_at, wire.received_bytes)
+            if loop.time() >= until:
+                raise TimeoutError
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._waiters.add(waiter)
+            timer = loop.call_at(until, self._wake)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiters.discard(waiter)
 
-    async def _change(self, timeout_seconds: float) -> bool:
-        """True when untagged lines speak of mail within the time. Raises MailSourceError when the connection is lost."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + timeout_seconds
-        lost = asyncio.ensure_future(self._lost.wait())
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _why_over(self) -> MailSourceError:
+        """What ended the session is told once."""
+        error, self._error = self._error, None
+        return error or MailSourceError(f"{self.account.place}: the session is not open")
+
+    @contextlib.contextmanager
+    def _spoiled_by_cancelling(self) -> Iterator[None]:
         try:
-            while (left := until - clock()) > 0:
-                pushed = asyncio.ensure_future(self.protocol.idle_queue.get())
-                await asyncio.wait({pushed, lost}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if not pushed.done():
-                    pushed.cancel()
-                    break
-                if has_exists(pushed.result()):
-                    return True
-        finally:
-            lost.cancel()
-        if self._lost.is_set():
-            raise self.broken("connection lost during IDLE")
-        return False
+            yield
+        except asyncio.CancelledError:
+            self.drop()  # the answer would be taken for that to another command
+            raise
 
-    def _drop(self) -> None:
-        client, self._client = self._client, None
-        self._lost.set()
-        if client is None:
-            return
-        client._client_task.cancel()  # noqa: SLF001 - the only way to end a connection that is being made
-        if client.protocol is not None and client.protocol.transport is not None:
-            client.protocol.transport.abort()
+    async def _send_literal(
+        self, exchange: Exchange, line: bytes, literal: Literal, deadline: Deadline
+    ) -> None:
+        """Announce a literal and wait for leave to send it; its bytes go with what follows."""
+        announced, waits = announcement(literal, self.capabilities or frozenset())
+        self.wire.write(line + announced + b"\r\n")
+        if waits:
+            await self._until(exchange.name, lambda: exchange.done or exchange.continuation, deadline)
+            exchange.continuation = None
 
-    def _describe(self, error: BaseException) -> str:
-        match error:
-            case ssl.SSLCertVerificationError():
-                return f"the server's certificate is not trusted ({error.verify_message})"
-            case aioimaplib.CommandTimeout() | TimeoutError():
-                return "no answer in time"
-            case ConnectionRefusedError():
-                return "connection refused"
-            case OSError():
-                return error.strerror or str(error) or type(error).__name__
-            case _:
-                return self._without_password(f"{type(error).__name__}: {error}")[:SERVER_TEXT_MAX]
 
-    def _without_password(self, text: str) -> str:
-        return text.replace(self._account.password, "[redacted]") if self._account.password else text
+def _is_greeting(response: Response) -> bool:
+    return isinstance(response, Status) and not response.tag and response.word in {"OK", "PREAUTH"}
+
+
+def _brief(response: Response) -> str:
+    match response:
+        case Continuation(text):
+            return f"+{text}"
+        case Data(name):
+            return name
+        case Status(tag, word):
+            return f"{tag} {word}"

@@ -3,44 +3,37 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from postlane.adapters.imap_lines import (
-    FetchedItem,
-    folder_name,
-    parse_fetch,
-    parse_search,
-    parse_select,
-    search_date,
-    uid_set,
-)
-from postlane.adapters.imap_session import ImapAccount, ImapSession
+from postlane.adapters.imap_account import ImapAccount
+from postlane.adapters.imap_client import ImapClient, PostlaneClient
+from postlane.core.imap.arguments import search_date, uid_set
+from postlane.core.imap.facts import FetchedItem
 from postlane.core.polling.folder import FolderState, ListedMail
+from postlane.ports import MailTrouble
 
-__all__ = ["ImapAccount", "ImapSource"]  # the session is this adapter's own affair
+__all__ = ["ImapAccount", "ImapSource"]  # clients are this adapter's own affair
 
-UIDS_PER_COMMAND_MAX = 100  # three lines each, well below the client's limit of about 900 in one read
-FETCH_DEADLINE_FACTOR = 10  # a chunk may take longer than a command, as long as bytes keep coming
+UIDS_PER_COMMAND_MAX = 100  # lines of at most 1 KB, and what one answer may cost stays small
 
 
 class ImapSource:
     """See ports.MailSource. One session; for the next one make a new object."""
 
-    def __init__(self, account: ImapAccount) -> None:
-        self._session = ImapSession(account)
+    def __init__(self, client: ImapClient | ImapAccount) -> None:
+        self._client: ImapClient = PostlaneClient(client) if isinstance(client, ImapAccount) else client
+        self._idles = True  # until the server refuses what it announced
         self._backlog: list[int] = []  # UIDs that the last search found and nobody asked past yet, descending
         self._backlog_after = 0  # the backlog holds every UID above this one
 
     async def open(self, folder: str) -> FolderState:
         """See ports.MailSource.open."""
-        session = self._session
-        await session.login()
-        selected = parse_select(await session.command("SELECT", session.protocol.select(folder_name(folder))))
+        await self._client.log_in()
+        selected = await self._client.select(folder)
         if selected.uid_validity is None:
-            raise session.broken(
-                f"the server names no UIDVALIDITY for folder {folder!r}; it cannot be polled safely"
-            )
+            words = f"the server names no UIDVALIDITY for folder {folder!r}; it cannot be polled safely"
+            raise self._client.broken(words, trouble=MailTrouble.REFUSED)
         uid_next = selected.uid_next
         if uid_next is None:  # optional in RFC 3501
-            newest = await self._search("UID *")
+            newest = await self._client.search("UID *")
             uid_next = newest[-1] + 1 if newest else 1
         return FolderState(
             uid_validity=selected.uid_validity,
@@ -78,11 +71,11 @@ class ImapSource:
 
     async def count_since(self, received_at: datetime) -> int:
         """See ports.MailSource.count_since."""
-        return len(await self._search(f"SINCE {search_date(received_at)}"))
+        return len(await self._client.search(f"SINCE {search_date(received_at)}"))
 
     async def first_uid_since(self, received_at: datetime) -> int | None:
         """See ports.MailSource.first_uid_since."""
-        found = await self._search(f"SINCE {search_date(received_at)}")
+        found = await self._client.search(f"SINCE {search_date(received_at)}")
         return found[0] if found else None
 
     async def fetch(self, uids: Sequence[int]) -> dict[int, bytes]:
@@ -103,51 +96,56 @@ class ImapSource:
 
     async def flag(self, uids: Sequence[int], flag: str) -> None:
         """See ports.MailSource.flag."""
-        session = self._session
         for chunk in _chunks(uids):
-            store = session.protocol.store(uid_set(chunk), "+FLAGS.SILENT", f"({flag})", by_uid=True)
-            await session.command("UID STORE", store)
+            await self._must("UID STORE", f"{uid_set(chunk)} +FLAGS.SILENT ({flag})")
 
     async def move(self, uids: Sequence[int], folder: str) -> None:
         """See ports.MailSource.move."""
         for chunk in _chunks(uids):
-            if self._session.can("MOVE"):
+            if self._client.can("MOVE"):
                 await self._into(folder, "MOVE", chunk)
                 continue
             # Flagged as deleted means copied already, by an attempt that was cut off.
-            pending = await self._search(f"UID {uid_set(chunk)} UNDELETED")
+            pending = await self._client.search(f"UID {uid_set(chunk)} UNDELETED")
             if pending:
                 await self._into(folder, "COPY", pending)
             await self.delete(chunk)
 
     async def delete(self, uids: Sequence[int]) -> None:
         """See ports.MailSource.delete."""
-        session = self._session
         await self.flag(uids, "\\Deleted")
-        if session.can("UIDPLUS"):
+        if self._client.can("UIDPLUS"):
             for chunk in _chunks(uids):
-                await session.command("UID EXPUNGE", session.protocol.expunge(uid_set(chunk), by_uid=True))
+                await self._must("UID EXPUNGE", uid_set(chunk))
 
     async def wait_for_change(self, timeout_seconds: float) -> bool:
         """See ports.MailSource.wait_for_change."""
-        if self._session.can("IDLE"):
-            return await self._session.idle(timeout_seconds)
-        await self._session.sleep(timeout_seconds)
-        return False
+        if self._idles and self._client.can("IDLE"):
+            changed = await self._client.idle(timeout_seconds)
+            if changed is not None:
+                return changed
+            self._idles = False
+        return await self._client.sleep(timeout_seconds)
 
     async def close(self) -> None:
         """See ports.MailSource.close."""
-        await self._session.close()
+        await self._client.close()
 
     async def _search_from(self, uid: int) -> None:
         """Let the backlog be what lies above this UID; search again only when it is used up or does not reach down."""
         while self._backlog and self._backlog[-1] <= uid:
             self._backlog.pop()
         if not self._backlog or uid < self._backlog_after:
-            # `n:*` names the newest mail even where its UID is below n (RFC 3501 section 6.4.8).
-            found = [one for one in await self._search(f"UID {uid + 1}:*") if one > uid]
+            found = await self._search_above(uid)
+            if not found and self._client.has_news:
+                # Dovecot searches what the last command left in view, and tells beside the answer what has come since.
+                found = await self._search_above(uid)
             self._backlog = found[::-1]
         self._backlog_after = uid
+
+    async def _search_above(self, uid: int) -> list[int]:
+        # `n:*` names the newest mail even where its UID is below n (RFC 3501 section 6.4.8).
+        return [one for one in await self._client.search(f"UID {uid + 1}:*") if one > uid]
 
     async def _describe(self, uids: Sequence[int]) -> dict[int, FetchedItem]:
         """Size and time of the mails that are still there. A mail that FETCH leaves out is gone only if SEARCH says so too.
@@ -162,22 +160,17 @@ class ImapSource:
             described |= {item.uid: item for item in items if item.size_bytes is not None}
             missing = [uid for uid in uids if uid not in described]
         if missing:
-            there = set(await self._search(f"UID {uid_set(missing)}"))
+            there = set(await self._client.search(f"UID {uid_set(missing)}"))
             described |= {uid: FetchedItem(uid, None, None, None) for uid in missing if uid in there}
         return described
 
-    async def _search(self, criteria: str) -> list[int]:
-        search = self._session.protocol.search(criteria, charset=None, by_uid=True)
-        return parse_search(await self._session.command("UID SEARCH", search))
-
     async def _fetch(self, uids: Sequence[int], what: str) -> list[FetchedItem]:
-        if not uids:
-            return []
-        session = self._session
-        seconds = session.command_timeout_seconds
-        # The client's own time-out starts anew with every line and literal: it ends a fetch that stands still.
-        fetch = session.protocol.fetch(uid_set(uids), what, by_uid=True, timeout=seconds)
-        return parse_fetch(await session.command("UID FETCH", fetch, seconds * FETCH_DEADLINE_FACTOR))
+        return await self._client.fetch(uids, what) if uids else []
+
+    async def _must(self, name: str, arguments: str) -> None:
+        said = await self._client.execute(name, arguments)
+        if said.word != "OK":
+            raise self._client.refused(name, said)
 
     async def _fetch_one(self, uid: int, what: str) -> bytes:
         items = await self._fetch([uid], what)
@@ -185,15 +178,16 @@ class ImapSource:
 
     async def _into(self, folder: str, command: str, uids: Sequence[int]) -> None:
         """MOVE or COPY; where the server refuses, create the folder and try once more."""
-        session, name = self._session, folder_name(folder)
-        transfer = session.protocol.move if command == "MOVE" else session.protocol.copy
-        response = await session.run(f"UID {command}", transfer(uid_set(uids), name, by_uid=True))
-        if response.result == "NO":
+        client = self._client
+        name = await client.folder_argument(folder)
+        transfer = f"{uid_set(uids)} {name}"
+        said = await client.execute(f"UID {command}", transfer)
+        if said.word == "NO":
             # Not every server says TRYCREATE (RFC 3501 section 6.4.7); creating what exists does no harm.
-            await session.run("CREATE", session.protocol.simple_command("CREATE", name))
-            response = await session.run(f"UID {command}", transfer(uid_set(uids), name, by_uid=True))
-        if response.result != "OK":
-            raise session.broken(f"UID {command} to {folder!r} refused: {session.server_text(response)}")
+            await client.execute("CREATE", name)
+            said = await client.execute(f"UID {command}", transfer)
+        if said.word != "OK":
+            raise client.refused(f"UID {command} to {folder!r}", said)
 
 
 def _chunks(uids: Sequence[int]) -> list[Sequence[int]]:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 import structlog
 
@@ -21,11 +22,26 @@ class Exchange:
     kept: str | None = None
 
 
-class RefreshTokens:
-    """The refresh token of the relay `name`. Raises ConfigError for a file that cannot be used."""
+class Owner(StrEnum):
+    """Whose account it is that is logged in to by access token."""
 
-    def __init__(self, name: str, oauth: OAuthSection) -> None:
-        self._name = name
+    RELAY = "relay"
+    MAILBOX = "mailbox"
+
+    def section(self, name: str) -> str:
+        """Its section of the configuration."""
+        return f"{'mailboxes' if self is Owner.MAILBOX else 'relays'}.{name}"
+
+    def bound(self, name: str) -> dict[str, str]:
+        """How lines of the log name it."""
+        return {self.value: name}
+
+
+class RefreshTokens:
+    """The refresh token of the `owner` called `name`. Raises ConfigError for a file that cannot be used."""
+
+    def __init__(self, name: str, oauth: OAuthSection, owner: Owner = Owner.RELAY) -> None:
+        self._bound = owner.bound(name)
         self._current = None if oauth.refresh_token is None else oauth.refresh_token.get_secret_value()
         self._unsaved = False
         self.unkept = False  # a successor came, and there is no file for it
@@ -35,7 +51,7 @@ class RefreshTokens:
             try:
                 self._file.prepare()
             except RefreshTokenFileError as error:
-                raise ConfigError(f"relays.{name}.oauth.refresh_token_file: {error}") from None
+                raise ConfigError(f"{owner.section(name)}.oauth.refresh_token_file: {error}") from None
 
     @property
     def current(self) -> str:
@@ -70,10 +86,10 @@ class RefreshTokens:
             with self._file.locked(wait_seconds):
                 self._file.write(self._current)
         except RefreshTokenFileError as error:
-            log.error("refresh_not_saved", relay=self._name, reason=str(error))
+            log.error("refresh_not_saved", **self._bound, reason=str(error))
             return
         self._unsaved = False
-        log.info("refresh_saved", relay=self._name)
+        log.info("refresh_saved", **self._bound)
 
     def _keep(self, successor: str | None) -> None:
         """Make a successor durable before anything else happens; it is used from memory where that fails."""
@@ -84,11 +100,11 @@ class RefreshTokens:
             if not self.unkept:
                 self.unkept = True
                 reason = "the provider replaced the refresh token; set refresh_token_file, or it is lost with this process"
-                log.warning("refresh_not_kept", relay=self._name, reason=reason)
+                log.warning("refresh_not_kept", **self._bound, reason=reason)
             return
         try:
             self._file.write(successor)
             self._unsaved = False
         except RefreshTokenFileError as error:
             self._unsaved = True
-            log.error("refresh_not_saved", relay=self._name, reason=str(error))
+            log.error("refresh_not_saved", **self._bound, reason=str(error))

@@ -22,12 +22,12 @@ ERROR_TEXT_MAX = 200  # characters of a network error that are kept
 
 
 class TokenEndpoint:
-    """The endpoint of the relay `name`. Raises ConfigError for a certificate file that cannot be used."""
+    """The endpoint of the account in this section of the configuration. Raises ConfigError for a certificate file that cannot be used."""
 
-    def __init__(self, name: str, oauth: OAuthSection) -> None:
+    def __init__(self, section: str, oauth: OAuthSection) -> None:
         self._oauth = oauth
         self._opener = OpenerDirector()
-        tls = verifying_tls(f"relays.{name}.oauth.ca_file", oauth.ca_file)
+        tls = verifying_tls(f"{section}.oauth.ca_file", oauth.ca_file)
         proxies = ProxyHandler({}) if oauth.stays_here else ProxyHandler()
         # No handler for redirects and errors: every answer comes back as it is.
         for handler in (proxies, HTTPHandler(), HTTPSHandler(context=tls)):

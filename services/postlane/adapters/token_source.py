@@ -1,4 +1,4 @@
-"""The access token of one relay for all its sessions: fetched when first needed, renewed long before its end, one request at a time.
+"""The access token of one account for all its sessions: fetched when first needed, renewed long before its end, one request at a time.
 
 core.oauth.token_keeper decides; this asks the endpoint in a thread, keeps the timer and says what people must know.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.refresh_token_file import RefreshTokenFileBusy, RefreshTokenFileError
-from postlane.adapters.refresh_tokens import RefreshTokens
+from postlane.adapters.refresh_tokens import Owner, RefreshTokens
 from postlane.adapters.token_endpoint import TokenEndpoint
 from postlane.config.oauth_section import OAuthSection
 from postlane.core.events.status import SmtpReply
@@ -49,13 +49,14 @@ class Standing:
 
 
 class TokenSource:
-    """The tokens of the relay `name`. `note` hears every change of its standing. Raises ConfigError for files that cannot be used."""
+    """The tokens of the `owner` called `name`. `note` hears every change of its standing. Raises ConfigError for files that cannot be used."""
 
     def __init__(
         self,
         name: str,
         oauth: OAuthSection,
         *,
+        owner: Owner = Owner.RELAY,
         clock: Clock = time.time,
         note: Callable[[Standing], None] | None = None,
     ) -> None:
@@ -64,8 +65,9 @@ class TokenSource:
         self._clock = clock
         self._note = note
         self._keeper = TokenKeeper()
-        self._endpoint = TokenEndpoint(name, oauth)
-        self._refresh_tokens = RefreshTokens(name, oauth)
+        self._owner = owner
+        self._endpoint = TokenEndpoint(owner.section(name), oauth)
+        self._refresh_tokens = RefreshTokens(name, oauth, owner)
         self._renewal: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._days_warned: int | None = None
@@ -138,7 +140,7 @@ class TokenSource:
                 reply = await asyncio.to_thread(self._exchange)
             except Exception as error:  # noqa: BLE001 - a fault of ours must not end the renewals, nor name a secret
                 traced = self.secrets.hide("".join(traceback.format_exception(error)))
-                log.error("oauth_fault", relay=self._name, exception=traced)
+                log.error("oauth_fault", **self._owner.bound(self._name), exception=traced)
                 reply = Unavailable("could not be asked; see the log")
             before = self._keeper.trouble
             self._keeper.answered(reply, self._clock(), random.random())  # noqa: S311 - spreads renewals
@@ -198,7 +200,7 @@ class TokenSource:
     def _tell(self, before: Trouble | None) -> None:
         """Lines for people, once for each change, and the standing for gauges."""
         standing, trouble = self.standing, self._keeper.trouble
-        said = log.bind(relay=self._name)
+        said = log.bind(**self._owner.bound(self._name))
         if trouble is None and before is not None:
             said.info("oauth_works_again")
         elif trouble is not None and (before is None or before.reply != trouble.reply):

@@ -10,9 +10,10 @@ from postlane.adapters.notifier import Notifier, channels_of
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.start_gate import await_codec, await_topics
-from postlane.config.settings import Settings
+from postlane.config.settings import ConfigError, Settings
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.inbound.alarms import Alarms
+from postlane.inbound.grants import Grants
 from postlane.inbound.loop import poll_until_stopped
 from postlane.inbound.topics import NAMES, InboundTopics
 from postlane.inbound.wiring import Parts, class_rules, imap_connect
@@ -34,6 +35,11 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     if codec is None:
         return
     inbound = settings.inbound
+    grants = Grants(runtime.metrics)
+    try:
+        connector = imap_connect(inbound, settings.mailboxes, grants.note)
+    except ConfigError as error:
+        raise CannotStart(str(error)) from None
     parsers = ParserPool(inbound.parse_workers, inbound.parse_seconds_max, class_rules(settings))
     notifier = Notifier(channels_of(settings.notify), runtime.metrics)
     bell = AlarmBell(settings.notify.pace(), notifier, runtime.metrics, runtime.instance)
@@ -46,10 +52,12 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             blobs=blobs,
             parsers=parsers,
             topics=InboundTopics.with_prefix(settings.kafka.topic_prefix, settings.topics.partitions),
-            connect=imap_connect(inbound),
+            connect=connector,
             alarms=Alarms(bell, settings.notify.mailbox_unchecked_seconds),
+            grants=grants.seen,
         )
         try:
             await poll_until_stopped(parts)
         finally:
+            connector.close()
             await asyncio.gather(parsers.close(), notifier.close())

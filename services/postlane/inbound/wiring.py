@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from postlane.adapters.avro_codec import Codec
-from postlane.adapters.imap_source import ImapAccount, ImapSource
+from postlane.adapters.imap_connector import ImapConnector, NoteGrant
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
 from postlane.config.mailbox_section import MailboxSection
-from postlane.config.sections import InboundSection, Tls
+from postlane.config.sections import InboundSection
 from postlane.config.settings import Settings
 from postlane.core.alerts.mailbox_conditions import GrantSeen
 from postlane.core.polling.mailbox import Identity, Limits
@@ -36,7 +36,7 @@ DRAIN_SHARE = 0.6  # of the time for stopping; the rest is for leaving the group
 ROOM_CHUNKS = 4  # of raw mail that a process holds at once, over all of its mailboxes
 
 Connect = Callable[[MailboxSection], MailSource]
-Grants = Callable[[], Iterable[GrantSeen]]
+GrantsSeen = Callable[[], Iterable[GrantSeen]]
 
 
 def no_grants() -> Iterable[GrantSeen]:
@@ -57,26 +57,16 @@ class Parts:
     topics: InboundTopics
     connect: Connect
     alarms: Alarms
-    grants: Grants = no_grants
+    grants: GrantsSeen = no_grants
 
 
-def imap_connect(section: InboundSection) -> Connect:
-    """Sessions by IMAP."""
-
-    def connect(mailbox: MailboxSection) -> MailSource:
-        return ImapSource(
-            ImapAccount(
-                host=mailbox.host,
-                port=mailbox.port,
-                tls=mailbox.tls is Tls.IMPLICIT,
-                ca_file=mailbox.ca_file,
-                username=mailbox.username,
-                password="" if mailbox.password is None else mailbox.password.get_secret_value(),
-                command_timeout_seconds=section.command_timeout_seconds,
-            )
-        )
-
-    return connect
+def imap_connect(
+    section: InboundSection,
+    mailboxes: Mapping[str, MailboxSection] | None = None,
+    note: NoteGrant | None = None,
+) -> ImapConnector:
+    """Sessions by IMAP; close it at the end. `mailboxes` by the names that the log shall know them by; `note` hears how their grants stand."""
+    return ImapConnector(section, mailboxes, note)
 
 
 def class_rules(settings: Settings) -> ClassRules:

@@ -4,19 +4,18 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from postlane.config.mailbox_section import MailboxSection
 from postlane.config.relay_section import RelaySection
-from postlane.config.sections import OutboundSection, Tls
+from postlane.config.sections import InboundSection, OutboundSection
 from postlane.config.settings import ConfigError
 from postlane.core.events.received import MailboxCursor
-from postlane.core.polling.folder import FolderState
 from postlane.core.routing.mail_domains import WITNESS_DOMAIN, NoAnswer, NoRecords, Question
 from postlane.core.smtp.transcript import Answer, Lost, Phase
 from postlane.ops.checks import Check, fail, ok, warn
-from postlane.ops.output import install_words, shortened
-from postlane.ports import MailSource, MailSourceError
+from postlane.ops.output import install_words
+from postlane.ports import MailSourceError, MailTrouble
 
 if TYPE_CHECKING:
     from postlane.adapters.token_source import Standing
@@ -31,6 +30,14 @@ RELAY_ADVICE = {
 }
 
 ADVICE_LOGIN_REFUSED = "the relay refuses a token that the token endpoint gave: check username, oauth.scope and that the account may send by SMTP"
+
+MAILBOX_ADVICE = {
+    MailTrouble.AUTH: "check username and password; some providers want an app password, or oauth",
+    MailTrouble.GRANT: "check oauth: client_id, client_secret, scope and refresh_token; a grant that was revoked must be given anew",
+    MailTrouble.TOKEN: "check that oauth.token_url can be reached from here",
+    MailTrouble.LIMIT: "wait; then close other sessions of this account, or lower connections",
+    MailTrouble.TLS: "check tls and port; for an own certificate authority set ca_file",
+}
 
 
 async def check_relay(name: str, relay: RelaySection) -> Check:
@@ -125,21 +132,14 @@ async def check_mailbox(
 ) -> Check:
     """Log in, select the folder, and say how many mails `start` means. `cursors` is None where Kafka cannot be asked."""
     try:
-        from postlane.adapters.imap_source import ImapAccount, ImapSource  # noqa: PLC0415 - an extra of its own
+        from postlane.adapters.imap_connector import ImapConnector  # noqa: PLC0415 - an extra of its own
+
+        connector = ImapConnector(InboundSection(command_timeout_seconds=CHECK_SECONDS_MAX), {name: mailbox})
+        source = connector(mailbox)
     except ModuleNotFoundError as error:
         return _missing_package(f"mailbox {name}", error, "inbound")
-    account = ImapAccount(
-        host=mailbox.host,
-        port=mailbox.port,
-        tls=mailbox.tls is not Tls.NONE,
-        ca_file=mailbox.ca_file,
-        username=mailbox.username,
-        password="" if mailbox.password is None else mailbox.password.get_secret_value(),
-        command_timeout_seconds=CHECK_SECONDS_MAX,
-    )
-    source = ImapSource(account)
     try:
-        state = await _opened(source, mailbox)
+        state = await source.open(mailbox.folder)
         if cursors is None:
             words = "whether it was polled before cannot be known now: its cursor cannot be read"
             return ok(f"mailbox {name}", f"{mailbox.folder} holds {state.exists} mails; {words}")
@@ -153,43 +153,13 @@ async def check_mailbox(
             words = f'never polled; start = "{mailbox.start}" means {count} mails'
         return ok(f"mailbox {name}", f"{mailbox.folder} holds {state.exists} mails; {words}")
     except MailSourceError as error:
-        advice = (
-            "check username and password"
-            if error.auth
-            else "check host, port (IMAP: 993, tls = none: 143), tls and folder"
+        advice = MAILBOX_ADVICE.get(
+            error.trouble, "check host, port (993 with implicit TLS, else 143), tls and folder"
         )
         return fail(f"mailbox {name}", str(error), f"[mailboxes.{name}]: {advice}")
     finally:
         await source.close()
-
-
-async def _opened(source: MailSource, mailbox: MailboxSection) -> FolderState:
-    """Open the folder, or tell at once what a server that does not speak IMAP says. Raises MailSourceError.
-
-    The client meets a foreign greeting in a task of its own, where nobody sees the error until the deadline.
-    """
-    loop = asyncio.get_running_loop()
-    greeting: asyncio.Future[str] = loop.create_future()
-
-    def note(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if not type(error).__module__.startswith("aioimaplib"):
-            loop.default_exception_handler(context)
-        elif not greeting.done():
-            greeting.set_result(str(error))
-
-    loop.set_exception_handler(note)
-    opening = asyncio.ensure_future(source.open(mailbox.folder))
-    try:
-        first: set[asyncio.Future[Any]] = {opening, greeting}
-        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-        if opening.done():
-            return opening.result()
-    finally:
-        opening.cancel()
-        await asyncio.wait({opening})
-    words = f"{mailbox.host}:{mailbox.port} does not answer as an IMAP server: {shortened(greeting.result())}"
-    raise MailSourceError(words)
+        connector.close()
 
 
 def _missing_package(name: str, error: ModuleNotFoundError, extra: str) -> Check:

@@ -20,7 +20,7 @@ async def _check_against(greeting: bytes) -> tuple[int, Check]:
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     mailbox = MailboxSection.model_validate(
-        {"host": "127.0.0.1", "port": port, "tls": "none", "username": "u", "password": "p"}
+        {"host": "127.0.0.1", "port": port, "tls": "none", "username": "u", "password": "a password"}
     )
     try:
         return port, await check_mailbox("support", mailbox, None)

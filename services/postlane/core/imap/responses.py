@@ -58,7 +58,7 @@ def read_response(fragments: Fragments) -> Response | None:
     tag = _TAG.match(line)
     status = _STATUS.match(line[tag.end() :]) if tag else None
     if tag is None or status is None:
-        raise ImapSyntaxError(f"what it says is not IMAP: {shown(line)}")
+        raise ImapSyntaxError(f"does not answer as an IMAP server: {shown(line)}")
     return _status(tag[1].decode(), status)
 
 

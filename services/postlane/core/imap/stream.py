@@ -17,7 +17,7 @@ _FREE_TEXT = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b|[^*]", re.IGNORECASE)
 
 
 class ImapSyntaxError(Exception):
-    """The server's words are no IMAP, or more than can be held; the text is for people."""
+    """The server says what is no IMAP, or more than can be held; the text goes on after the name of the server."""
 
 
 class ResponseStream:
@@ -60,7 +60,7 @@ class ResponseStream:
             return self._take_literal(at, self._literal)
         end = self._buffer.find(b"\n", max(at, self._searched))
         if (len(self._buffer) if end < 0 else end) - at > LINE_BYTES_MAX:
-            raise ImapSyntaxError(f"it sends a line of more than {LINE_BYTES_MAX} bytes")
+            raise ImapSyntaxError(f"sends a line of more than {LINE_BYTES_MAX} bytes")
         if end < 0:
             self._searched = len(self._buffer)
             return None
@@ -87,10 +87,10 @@ class ResponseStream:
         size = int(found[1])
         if size > self._literal_bytes_max:
             raise ImapSyntaxError(
-                f"it announces {size} bytes at once; at most {self._literal_bytes_max} are taken"
+                f"announces {size} bytes at once; at most {self._literal_bytes_max} are taken"
             )
         if len(self._fragments) >= 2 * LITERALS_MAX:
-            raise ImapSyntaxError(f"it sends more than {LITERALS_MAX} literals in one response")
+            raise ImapSyntaxError(f"sends more than {LITERALS_MAX} literals in one response")
         self._literal = size
         return text[: found.start()]
 

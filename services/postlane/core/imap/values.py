@@ -33,7 +33,7 @@ def read_values(fragments: Fragments) -> list[Value]:
         if literal is not None:
             tree.found.append(literal)
     if tree.outer:
-        raise ImapSyntaxError("it leaves a list open")
+        raise ImapSyntaxError("leaves a list open")
     return tree.found
 
 
@@ -48,7 +48,7 @@ class _Tree:
 
     def begin(self) -> None:
         if len(self.outer) >= DEPTH_MAX:
-            raise ImapSyntaxError(f"it nests lists more than {DEPTH_MAX} deep")
+            raise ImapSyntaxError(f"nests lists more than {DEPTH_MAX} deep")
         inner: list[Value] = []
         self.found.append(inner)
         self.outer.append(self.found)
@@ -56,7 +56,7 @@ class _Tree:
 
     def end(self) -> None:
         if not self.outer:
-            raise ImapSyntaxError("it closes a list that was not opened")
+            raise ImapSyntaxError("closes a list that was not opened")
         self.found = self.outer.pop()
 
 
@@ -70,6 +70,6 @@ def _tokens(text: bytes) -> Iterator["re.Match[bytes]"]:
     while at < end:
         token = _TOKEN.match(text, at)
         if token is None:
-            raise ImapSyntaxError("it leaves a string open")
+            raise ImapSyntaxError("leaves a string open")
         yield token
         at = token.end()

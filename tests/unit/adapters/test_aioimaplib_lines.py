@@ -6,19 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlane.adapters.imap_lines import (
-    FetchedItem,
-    SelectedFolder,
-    backoff_seconds,
-    folder_name,
-    has_exists,
-    parse_fetch,
-    parse_search,
-    parse_select,
-    quote,
-    search_date,
-    uid_set,
-)
+from postlane.adapters.aioimaplib_lines import has_exists, parse_fetch, parse_search, parse_select
+from postlane.core.imap.facts import FetchedItem, SelectedFolder
 
 AT = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
@@ -112,42 +101,3 @@ def test_select() -> None:
 )
 def test_idle_lines_that_mean_new_mail(lines: list[bytes], expected: bool) -> None:
     assert has_exists(lines) is expected
-
-
-@pytest.mark.parametrize(
-    ("name", "sent"),
-    [
-        ("INBOX", '"INBOX"'),
-        ("a & b", '"a &- b"'),
-        ("Entwürfe", '"Entw&APw-rfe"'),
-        ("台北", '"&U,BTFw-"'),  # the example of RFC 3501 section 5.1.3
-        ("~peter/mail/台北/日本語", '"~peter/mail/&U,BTFw-/&ZeVnLIqe-"'),
-        ('quo"te\\', '"quo\\"te\\\\"'),
-        ("😀", '"&2D3eAA-"'),
-    ],
-)
-def test_folder_names(name: str, sent: str) -> None:
-    assert folder_name(name) == sent
-
-
-@pytest.mark.parametrize("name", ["a\r\nLOGOUT", "a\x00b", "a\nb"])
-def test_what_would_end_the_line_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="cannot be sent"):
-        folder_name(name)
-    with pytest.raises(ValueError, match="cannot be sent"):
-        quote(name)
-
-
-@given(st.sets(st.integers(1, 60)))
-def test_uid_sets_name_exactly_these(uids: set[int]) -> None:
-    named: set[int] = set()
-    for run in filter(None, uid_set(sorted(uids)).split(",")):
-        first, _, last = run.partition(":")
-        named |= set(range(int(first), int(last or first) + 1))
-    assert named == uids
-
-
-def test_dates_and_waits() -> None:
-    assert search_date(datetime(2026, 2, 1, tzinfo=UTC)) == "01-Feb-2026"
-    assert backoff_seconds("NO Request is throttled. Suggested Backoff Time: 92415 milliseconds") == 92.415
-    assert backoff_seconds("NO go away") is None

@@ -1,13 +1,13 @@
-"""IMAP's lines as aioimaplib hands them out, and arguments as the server wants them (RFC 3501, RFC 9051). Pure functions.
+"""IMAP's lines as aioimaplib hands them out (RFC 3501, RFC 9051). Pure functions.
 
 aioimaplib gives a response as a list: lines as bytes without `* `, literals as bytearray after the line that announced them.
 """
 
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+
+from postlane.core.imap.facts import FetchedItem, SelectedFolder
 
 _FETCH = re.compile(rb"^\d+ FETCH \(", re.IGNORECASE)
 _UID = re.compile(rb"\bUID (\d+)", re.IGNORECASE)
@@ -20,7 +20,6 @@ _BODY = re.compile(rb"\bBODY\[[^\]]*\](?:<\d+>)? ?(NIL|\"(?:[^\"\\]|\\.)*\"|\{\d
 _QUOTED_PAIR = re.compile(rb"\\(.)")
 _CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT) (\d+)\]", re.IGNORECASE)
 _EXISTS = re.compile(rb"^(\d+) EXISTS$", re.IGNORECASE)
-_BACKOFF = re.compile(r"Suggested Backoff Time: (\d{1,9}) milliseconds", re.IGNORECASE)
 _MONTHS = {
     name: number
     for number, name in enumerate(
@@ -29,16 +28,6 @@ _MONTHS = {
 }
 
 Line = bytes | bytearray
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedItem:
-    """One FETCH response: what of it was asked for. `content` is None where no body section came, or NIL for one."""
-
-    uid: int
-    size_bytes: int | None
-    received_at: datetime | None
-    content: bytes | None
 
 
 def parse_fetch(lines: Sequence[Line]) -> list[FetchedItem]:
@@ -112,15 +101,6 @@ def parse_search(lines: Sequence[Line]) -> list[int]:
     return sorted(uids)
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedFolder:
-    """What the untagged lines of SELECT said; None for what was not said."""
-
-    uid_validity: int | None
-    uid_next: int | None
-    exists: int
-
-
 def parse_select(lines: Sequence[Line]) -> SelectedFolder:
     """UIDVALIDITY, UIDNEXT and EXISTS."""
     codes: dict[bytes, int] = {}
@@ -136,54 +116,3 @@ def parse_select(lines: Sequence[Line]) -> SelectedFolder:
 def has_exists(lines: Sequence[Line]) -> bool:
     """Whether untagged lines during IDLE speak of the number of mails, so of new ones."""
     return any(_EXISTS.match(bytes(line)) for line in lines)
-
-
-def backoff_seconds(text: str) -> float | None:
-    """The wait that a throttling server asks for (Exchange Online)."""
-    found = _BACKOFF.search(text)
-    return int(found[1]) / 1000 if found else None
-
-
-def quote(text: str) -> str:
-    """A quoted string. Raises ValueError for characters that would end the line or the string's rules."""
-    if any(char in "\r\n\x00" for char in text):
-        raise ValueError("line ends and NUL cannot be sent to an IMAP server")
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def folder_name(name: str) -> str:
-    """A mailbox name in modified UTF-7 (RFC 3501 section 5.1.3), quoted."""
-    encoded: list[str] = []
-    pending: list[str] = []
-
-    def flush() -> None:
-        if pending:
-            text = b64encode("".join(pending).encode("utf-16-be")).decode().rstrip("=").replace("/", ",")
-            encoded.append(f"&{text}-")
-            pending.clear()
-
-    for char in name:
-        if " " <= char <= "~":
-            flush()
-            encoded.append("&-" if char == "&" else char)
-        else:
-            pending.append(char)
-    flush()
-    return quote("".join(encoded)) if not any(char in "\r\n\x00" for char in name) else quote(name)
-
-
-def uid_set(uids: Sequence[int]) -> str:
-    """Ascending UIDs as a sequence set, runs joined: `1:3,7`."""
-    runs: list[list[int]] = []
-    for uid in sorted(set(uids)):
-        if runs and uid == runs[-1][1] + 1:
-            runs[-1][1] = uid
-        else:
-            runs.append([uid, uid])
-    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in runs)
-
-
-def search_date(day: datetime) -> str:
-    """A SEARCH date (`01-Feb-2026`); servers compare the day alone, in their own zone."""
-    names = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    return f"{day.day:02d}-{names[day.month - 1]}-{day.year:04d}"
