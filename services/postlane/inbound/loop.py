@@ -35,7 +35,9 @@ async def poll_until_stopped(parts: Parts) -> None:
         while not runtime.stop.is_set():
             await ownership.check()
             watch.recover()
-            parts.alarms.observe(board.seen(), parts.grants())
+            seen = board.seen()
+            here = {folder.mailbox for folder in seen}
+            parts.alarms.observe(seen, [grant for grant in parts.grants() if grant.mailbox in here])
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(runtime.stop.wait(), CHECK_SECONDS)
         await ownership.release_all()

@@ -8,11 +8,13 @@ from structlog.testing import capture_logs
 from postlane.adapters.alarm_bell import AlarmBell
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.notifier import Notifier
+from postlane.adapters.token_source import Standing
 from postlane.config.notify_section import NotifySection
 from postlane.core.alerts.catalogue import AlertName
 from postlane.core.alerts.mailbox_conditions import FolderSeen, GrantSeen
 from postlane.core.metrics import INBOUND_METRICS
 from postlane.inbound.alarms import Alarms
+from postlane.inbound.grants import Grants
 from unit.outbound.test_alarms import TROUBLES as OUTBOUND
 
 T0 = 1_800_000_000.0
@@ -110,3 +112,26 @@ def test_a_mailbox_that_moves_away_takes_its_alert_along() -> None:
     assert desk.raised(AlertName.MAIL_QUARANTINED, "support/INBOX") is None
     desk.look(([folder()], []), after=5)  # back again, with counts that begin anew
     assert desk.raised(AlertName.MAIL_QUARANTINED, "support/INBOX") is None
+
+
+def test_how_grants_stand_is_seen_and_measured() -> None:
+    metrics = Metrics(INBOUND_METRICS)
+    grants = Grants(metrics)
+    broken = Standing(
+        ok=False, broken=True, words="invalid_grant", ends_at=None, days_left=None, warns=False, unkept=False
+    )
+    ending = Standing(ok=True, broken=False, words="", ends_at=T0, days_left=3.0, warns=True, unkept=False)
+    grants.note("support", broken)
+    grants.note("sales", ending)
+    assert grants.seen() == [
+        GrantSeen(mailbox="support", trouble="invalid_grant"),
+        GrantSeen(mailbox="sales", days_left=3.0),
+    ]
+    ok = [
+        metrics.registry.get_sample_value("postlane_inbound_grant_ok", {"mailbox": name})
+        for name in ("support", "sales")
+    ]
+    ends = metrics.registry.get_sample_value(
+        "postlane_inbound_grant_end_timestamp_seconds", {"mailbox": "sales"}
+    )
+    assert (ok, ends) == ([0.0, 1.0], T0)
