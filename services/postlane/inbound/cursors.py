@@ -1,6 +1,8 @@
 """What Kafka knows about mailboxes: the cursors of a partition, and which raw mails have become events. Blocks; runs in threads."""
 
-from dataclasses import dataclass
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -15,6 +17,36 @@ READ_SECONDS_MAX = 60.0  # longer than the transaction timeout: an open transact
 log = structlog.get_logger(__name__)
 
 
+class ProducedHashes:
+    """Reads on where the last question ended. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._positions: dict[int, int] = {}
+        self._by_mailbox: defaultdict[str, set[str]] = defaultdict(set)
+
+    def of(self, reader: "CursorReader", mailbox: str, since_ms: int | None) -> frozenset[str]:
+        """See CursorReader.produced_hashes."""
+        with self._lock:
+            for partition in range(reader.topics.partitions):
+                self._read(reader, TopicPartition(reader.topics.main, partition), since_ms)
+            return frozenset(self._by_mailbox[mailbox])
+
+    def _read(self, reader: "CursorReader", at: TopicPartition, since_ms: int | None) -> None:
+        bounds = reader.event_log.bounds(at)
+        start = self._positions.get(at.partition)
+        if start is None:
+            start = bounds.low if since_ms is None else reader.event_log.offset_at(at, since_ms)
+        for batch in reader.event_log.read(at, max(start, bounds.low), bounds.end, READ_SECONDS_MAX):
+            for record in batch:
+                try:
+                    event = reader.codec.decode(MailReceived, record.value)
+                except Undecodable:
+                    continue  # somebody else's record on our topic is no mail of ours
+                self._by_mailbox[event.mailbox].add(event.raw.sha256)
+        self._positions[at.partition] = bounds.end
+
+
 @dataclass(frozen=True, slots=True)
 class CursorReader:
     """Reads back what the inbound service wrote."""
@@ -22,6 +54,7 @@ class CursorReader:
     event_log: EventLog
     codec: Codec
     topics: InboundTopics
+    produced: ProducedHashes = field(default_factory=ProducedHashes)
 
     def cursors(self, partition: int) -> dict[tuple[str, str], MailboxCursor]:
         """The newest cursor of each (mailbox, folder), read to the partition's end. Raises LogUnavailable."""
@@ -41,23 +74,8 @@ class CursorReader:
         return cursors
 
     def produced_hashes(self, mailbox: str, since_ms: int | None) -> frozenset[str]:
-        """The raw hashes of a mailbox's events that are still on `mail.inbound`, from a time on. Raises LogUnavailable."""
-        return frozenset(
-            sha256
-            for partition in range(self.topics.partitions)
-            for sha256 in self._hashes(TopicPartition(self.topics.main, partition), mailbox, since_ms)
-        )
+        """The raw hashes of a mailbox's events that are still on `mail.inbound`, from a time on. Raises LogUnavailable.
 
-    def _hashes(self, at: TopicPartition, mailbox: str, since_ms: int | None) -> set[str]:
-        bounds = self.event_log.bounds(at)
-        start = bounds.low if since_ms is None else max(bounds.low, self.event_log.offset_at(at, since_ms))
-        hashes: set[str] = set()
-        for batch in self.event_log.read(at, start, bounds.end, READ_SECONDS_MAX):
-            for record in batch:
-                try:
-                    event = self.codec.decode(MailReceived, record.value)
-                except Undecodable:
-                    continue  # somebody else's record on our topic is no mail of this mailbox
-                if event.mailbox == mailbox:
-                    hashes.add(event.raw.sha256)
-        return hashes
+        What was read once is kept: when a whole server is restored, all of its mailboxes ask.
+        """
+        return self.produced.of(self, mailbox, since_ms)

@@ -1,7 +1,7 @@
 """A folder's new mail on its way to Kafka: while one chunk is being committed the next is read and the one after it fetched.
 
 Transactions follow each other in the order of UIDs, and each begins when the one before it is known to be durable: so the cursor never passes a mail. Whatever
-fails, what lies behind it is dropped and fetched again. Chunks go one at a time while a mail is suspected or a folder scanned again.
+fails, what lies behind it is dropped and fetched again. Chunks go one at a time while a mail is suspected, and while a folder that was renumbered is compared.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class Flow:
         while not self._stop.is_set():
             listed = await self._source.list_since(position, self._parts.list_mails)
             await self._tell_lag(position, listed)
-            waits = not listed or taker.is_careful or self.progress.rescan is not None
+            waits = not listed or taker.is_careful or self.progress.is_compared
             while self._rides and (waits or len(self._rides) >= CHUNKS_AT_ONCE):
                 await self._land()
             if self._behind(position):

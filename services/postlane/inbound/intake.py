@@ -109,14 +109,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What to prepare, for which mailbox; `is_repeat` says of (uid, raw hash) that its event exists already, None = none does."""
+    """What to prepare, for which mailbox; `is_repeat` says of a raw hash that its event exists already, None = none does."""
 
     mailbox: str
     folder: str
     uid_validity: int
     whole: Sequence[ListedMail]
     oversize: Sequence[ListedMail]
-    is_repeat: Callable[[int, str], bool] | None
+    is_repeat: Callable[[str], bool] | None
 
     def place(self, mail: ListedMail) -> Place:
         """Where this mail lies."""
@@ -239,7 +239,7 @@ class Intake:
         if raw is None:
             return Prepared(mail.uid, Ending.SKIPPED)  # moved or deleted by somebody since it was listed
         async with self._slots:
-            if batch.is_repeat and batch.is_repeat(mail.uid, hashlib.sha256(raw).hexdigest()):
+            if batch.is_repeat and batch.is_repeat(hashlib.sha256(raw).hexdigest()):
                 return Prepared(mail.uid, Ending.SKIPPED, settles=True)
             ref: BlobRef | None = None
             try:
@@ -297,7 +297,7 @@ class Intake:
         mail, ref = streamed.mail, streamed.ref
         if ref is None:
             return Prepared(mail.uid, Ending.SKIPPED)
-        if batch.is_repeat and batch.is_repeat(mail.uid, ref.sha256):
+        if batch.is_repeat and batch.is_repeat(ref.sha256):
             return Prepared(mail.uid, Ending.SKIPPED, settles=True)
         size = f"{ref.size_bytes} bytes"
         if ref.size_bytes != mail.size_bytes:

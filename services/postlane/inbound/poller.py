@@ -129,6 +129,9 @@ class FolderPoller:
             if self._stop.is_set():
                 return
             progress = folders.checked(progress, parts.watch.checked())
+            progress = folders.no_longer_compared(progress, datetime.now(UTC))
+            if not progress.is_compared:
+                parts.taker.known = set()
             await parts.settler.settle(source)
             parts.watch.works()
             self._failures = 0
@@ -145,7 +148,6 @@ class FolderPoller:
             if flow.progress.uid > progress.uid:
                 self._failures = 0
             if progress.rescan and not flow.progress.rescan:
-                self._parts.taker.known = frozenset()
                 self._parts.watch.scanned()
 
     # Opening
@@ -161,6 +163,9 @@ class FolderPoller:
         match openings.open_folder(parts.identity, parts.taker.cursor, folder, parts.section.start, now):
             case openings.Resume(progress):
                 parts.settler.resume(progress.cursor)
+                progress = folders.no_longer_compared(progress, now)
+                if progress.is_compared and not parts.taker.known:
+                    parts.taker.known = await self._known()
                 return progress
             case openings.Begin(progress):
                 return await self._begun(progress)
@@ -190,14 +195,17 @@ class FolderPoller:
         if renumbered.write_first:
             await parts.taker.write([], progress)
         since = progress.rescan.since
-        since_ms = None if since is None else int(since.timestamp() * 1000)
-        known = await asyncio.to_thread(parts.reader.produced_hashes, parts.identity.mailbox, since_ms)
-        parts.taker.known = known
-        parts.watch.renumbered(progress, renumbered.why, len(known))
+        parts.taker.known = await self._known()
+        parts.watch.renumbered(progress, renumbered.why, len(parts.taker.known))
         first = 1 if since is None else await source.first_uid_since(since)
         first_uid = progress.rescan.until_uid + 1 if first is None else first
         self._scanning = folders.rescan_from(progress, first_uid)
         return self._scanning
+
+    async def _known(self) -> set[str]:
+        """All that `mail.inbound` still has of the mailbox: a restored mail may say that it arrived today."""
+        parts = self._parts
+        return set(await asyncio.to_thread(parts.reader.produced_hashes, parts.identity.mailbox, None))
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
         """Its result; given up as soon as the poller is to stop. Raises Stopped."""

@@ -54,14 +54,14 @@ class TakerParts:
 
 
 class Taker:
-    """One folder's; `known` are the raw hashes that a scan of a renumbered folder passes over."""
+    """One folder's; `known` are the raw hashes that have an event, while a folder that was renumbered is compared."""
 
     def __init__(self, parts: TakerParts) -> None:
         self._parts = parts
         self._key = (parts.identity.mailbox, parts.identity.folder)
         self._suspect: Suspect | None = None
         self._failure = Failure("unknown", "")
-        self.known: frozenset[str] = frozenset()
+        self.known: set[str] = set()
 
     @property
     def cursor(self) -> MailboxCursor | None:
@@ -86,8 +86,8 @@ class Taker:
             uid_validity=progress.uid_validity,
             whole=chunk.whole,
             oversize=chunk.oversize,
-            is_repeat=(lambda uid, sha256: folders.is_repeat(progress, uid, sha256, self.known))
-            if progress.rescan
+            is_repeat=(lambda sha256: folders.is_repeat(progress, sha256, self.known))
+            if progress.is_compared
             else None,
         )
 
@@ -109,6 +109,8 @@ class Taker:
         for one in prepared:
             if one.event is not None:
                 parts.watch.received(one.event)
+                if progress.is_compared:
+                    self.known.add(one.event.raw.sha256)
         if self._suspect and chunk.last_uid >= self._suspect.alone_until_uid:
             self._suspect = None
         return after

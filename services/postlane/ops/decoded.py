@@ -10,6 +10,7 @@ from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 from postlane.core.events.trail import BadTrail, Dead, Entry, Put, Resolved, decode
 from postlane.core.polling.cursor_keys import is_report
+from postlane.core.polling.quarantine import BadQuarantine, Quarantined, decode_quarantine
 from postlane.ops.output import Json, iso_ms, moment_text, ms_text, plain, shortened
 from postlane.ops.topic_names import EventKind, TopicKind
 from postlane.ports import LogRecord
@@ -24,6 +25,7 @@ class Decoded:
     record: LogRecord
     event: Event | None = None
     entry: Entry | None = None
+    quarantined: Quarantined | None = None
     fault: str | None = None
 
     @property
@@ -49,13 +51,21 @@ def decode_record(record: LogRecord, kind: TopicKind, codec: Codec) -> Decoded:
             entry = decode(record.headers)
         except (BadTrail, ValueError) as error:
             faults.append(str(error))
+    quarantined: Quarantined | None = None
+    if kind.quarantine:
+        try:
+            quarantined = decode_quarantine(record.headers)
+        except BadQuarantine as error:
+            faults.append(str(error))
     if kind.event is not None and record.value is not None:
         try:
             reported = kind.event is MailboxCursor and is_report(record.key)
             event = _decode(codec, MailboxReport if reported else kind.event, record.value)
         except Undecodable as error:
             faults.append(str(error))
-    return Decoded(record=record, event=event, entry=entry, fault="; ".join(faults) or None)
+    return Decoded(
+        record=record, event=event, entry=entry, quarantined=quarantined, fault="; ".join(faults) or None
+    )
 
 
 def _decode(codec: Codec, kind: EventKind, value: bytes) -> Event:
@@ -77,6 +87,7 @@ def as_json(decoded: Decoded) -> Json:
         "headers": {name: value.decode("utf-8", "replace") for name, value in record.headers},
         "size_bytes": len(record.value or b""),
         "event": None if decoded.event is None else plain(decoded.event),
+        "quarantined": None if decoded.quarantined is None else plain(decoded.quarantined),
         "fault": decoded.fault,
     }
 
@@ -89,7 +100,8 @@ def as_line(decoded: Decoded) -> str:
 
 
 def _gist(decoded: Decoded) -> str:
-    parts = [text for text in (_entry_gist(decoded.entry), _event_gist(decoded.event)) if text]
+    gists = (_entry_gist(decoded.entry), _quarantine_gist(decoded.quarantined), _event_gist(decoded.event))
+    parts = [text for text in gists if text]
     if decoded.fault is not None:
         parts.append(f"({decoded.fault})")
     return "  ".join(parts) or ("no value" if decoded.record.value is None else "")
@@ -107,6 +119,12 @@ def _entry_gist(entry: Entry | None) -> str:
             return f"{entry.resolution.value} {entry.dead_offset}  {shortened(entry.reason)}".rstrip()
         case _:
             return f"done {entry.origin.offset}"
+
+
+def _quarantine_gist(entry: Quarantined | None) -> str:
+    if entry is None:
+        return ""
+    return f"UID {entry.uid} of {entry.mailbox}/{entry.folder}  {entry.cause}: {shortened(entry.reason)}"
 
 
 def _event_gist(event: Event | None) -> str:  # noqa: PLR0911 - one for each kind of event

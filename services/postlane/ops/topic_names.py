@@ -29,11 +29,15 @@ CONTROL = "mail.control"
 
 @dataclass(frozen=True, slots=True)
 class TopicKind:
-    """A topic's name without prefix, and the event in its values; `trail` = its headers are a journal's or a DLQ's."""
+    """A topic's name without prefix, and the event in its values.
+
+    `trail`: its headers are a journal's or a DLQ's; `quarantine`: they say why a received mail could not be taken.
+    """
 
     name: str
     event: EventKind | None
     trail: bool = False
+    quarantine: bool = False
 
 
 KINDS: dict[str, TopicKind] = {
@@ -42,7 +46,7 @@ KINDS: dict[str, TopicKind] = {
     "status": TopicKind(STATUS, MailStatus),
     "dlq": TopicKind(DLQ, MailRequested, trail=True),
     "inbound": TopicKind(INBOUND, MailReceived),
-    "inbound-dlq": TopicKind(INBOUND_DLQ, None),
+    "inbound-dlq": TopicKind(INBOUND_DLQ, None, quarantine=True),
     "cursor": TopicKind(CURSOR, MailboxCursor),
     "control": TopicKind(CONTROL, Command),
 }

@@ -104,6 +104,29 @@ async def test_a_folder_restored_under_its_old_numbers_gives_no_second_event(
     assert cursor.listed == cursor.produced + cursor.skipped == 10 + 3
 
 
+async def test_a_restore_that_goes_on_behind_the_scan_gives_no_second_event(world: World) -> None:
+    raws = [mail(number) for number in range(8)]
+    for raw in raws:
+        world.server.deliver(raw)
+    async with world.process(start="all"):
+        await world.produced(8)
+    place = world.server.folder()
+    place.mails, place.uid_next, place.uid_validity = {}, 1, 2
+    for raw in raws[:2]:
+        world.server.deliver(raw)
+    async with world.process(start="all", instance="two"):
+        await wait_until(lambda: world.reader.cursor("support").uid_validity == 2)
+        for raw in raws[2:5]:
+            world.server.deliver(raw)
+        await wait_until(lambda: world.reader.cursor("support").skipped == 5)
+    async with world.process(start="all", instance="three"):
+        for raw in (*raws[5:], mail(9)):
+            world.server.deliver(raw)
+        events = await world.produced(9)
+        await wait_until(lambda: world.reader.cursor("support").skipped == 8)
+    assert sorted(numbers(events)) == [*range(8), 9]
+
+
 async def test_a_crash_in_the_scan_of_a_restored_folder_is_no_way_to_lose_mail(world: World) -> None:
     for number in range(20):
         world.server.deliver(mail(number))

@@ -134,7 +134,8 @@ class MailboxCursor:
 
     Every UID up to `uid` (under `uid_validity`) is durably produced, quarantined or skipped. `unsettled` are the UIDs (an IMAP sequence set) whose
     mails have yet to be flagged, moved or deleted; None: an older Postlane wrote it, and those above `settled_uid` are meant.
-    `checked_at`: when everything that lay in the folder had ended. The counters balance: listed = produced + quarantined + skipped.
+    `checked_at`: when everything that lay in the folder had ended. Until `compared_until` a restore may still be going on: mails that arrived before
+    `compared_since`, or that have an event already, are skipped. The counters balance: listed = produced + quarantined + skipped.
     """
 
     mailbox: str
@@ -150,6 +151,8 @@ class MailboxCursor:
     skipped: int = 0
     unsettled: str | None = None
     checked_at: datetime | None = None
+    compared_since: datetime | None = None
+    compared_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,14 @@ the last produced mail. Settling (flag, move, delete) comes after the commit; co
 A changed UIDVALIDITY (RFC 9051 section 2.3.1.1), or a folder that is behind its own cursor, makes the old UIDs meaningless. Then the folder is scanned again
 and mails whose raw bytes are already on `mail.inbound` are skipped. Until that scan is over the *old* UIDVALIDITY (or none, 0) stays in the cursor: a
 crash in between starts the scan anew, and what it had produced is then found on `mail.inbound` like everything before.
+
+Whoever restores a mailbox may still be putting mails back when the scan is over. So what comes into the folder is compared in the same way until no repeat has been met
+for an hour.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from itertools import takewhile
 
@@ -18,6 +21,7 @@ from postlane.core.events.received import MailboxCursor
 from postlane.core.polling.folder import ListedMail
 
 OVERSIZE_COUNTS_AS_BYTES = 64 * 1024  # of an oversize mail only the header and one part at a time are held
+COMPARED_FOR = timedelta(hours=1)  # after the last repeat; a pause in a restore is shorter
 
 
 class Ending(Enum):
@@ -44,6 +48,18 @@ class Progress:
     uid_validity: int
     uid: int
     rescan: Rescan | None = None
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether mails may be repeats: a scan goes on, or a restore may do so behind it."""
+        return self.rescan is not None or self.cursor.compared_until is not None
+
+    @property
+    def counts_since(self) -> datetime | None:
+        """Mails that arrived earlier are passed over; None = all count."""
+        if self.rescan is not None:
+            return self.rescan.since
+        return None if self.cursor.compared_until is None else self.cursor.compared_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +106,15 @@ class Chunk:
 
 def plan_chunk(progress: Progress, listed: Sequence[ListedMail], limits: Limits) -> Chunk:
     """Take as many of the listed mails (ascending, above `progress.uid`, not empty) as fit; always at least one."""
-    if _passes(progress.rescan, listed[0]):
-        old = tuple(takewhile(lambda mail: _passes(progress.rescan, mail), listed))
+    since = progress.counts_since
+    if _passes(since, listed[0]):
+        old = tuple(takewhile(lambda mail: _passes(since, mail), listed))
         return Chunk((), (), old, old[-1].uid)
     whole: list[ListedMail] = []
     oversize: list[ListedMail] = []
     held_bytes = 0
     last_uid = progress.uid
-    for mail in takewhile(lambda mail: not _passes(progress.rescan, mail), listed):
+    for mail in takewhile(lambda mail: not _passes(since, mail), listed):
         is_oversize = mail.size_bytes > limits.oversize_bytes
         cost = OVERSIZE_COUNTS_AS_BYTES if is_oversize else mail.size_bytes
         count = len(whole) + len(oversize)
@@ -109,10 +126,8 @@ def plan_chunk(progress: Progress, listed: Sequence[ListedMail], limits: Limits)
     return Chunk(tuple(whole), tuple(oversize), (), last_uid)
 
 
-def _passes(rescan: Rescan | None, mail: ListedMail) -> bool:
-    if rescan is None or rescan.since is None or mail.uid > rescan.until_uid:
-        return False
-    return mail.received_at < rescan.since
+def _passes(since: datetime | None, mail: ListedMail) -> bool:
+    return since is not None and mail.received_at < since
 
 
 def rescan_from(progress: Progress, first_uid: int) -> Progress:
@@ -120,9 +135,9 @@ def rescan_from(progress: Progress, first_uid: int) -> Progress:
     return replace(progress, uid=first_uid - 1)
 
 
-def is_repeat(progress: Progress, uid: int, sha256: str, known: frozenset[str]) -> bool:
-    """Whether a scan meets a mail again whose event is already there; new mails are never compared."""
-    return progress.rescan is not None and uid <= progress.rescan.until_uid and sha256 in known
+def is_repeat(progress: Progress, sha256: str, known: Container[str]) -> bool:
+    """Whether a mail is met again whose event is already there; where nothing was renumbered mails are never compared."""
+    return progress.is_compared and sha256 in known
 
 
 def after_chunk(
@@ -138,6 +153,8 @@ def after_chunk(
         skipped=progress.cursor.skipped + counts[Ending.SKIPPED],
         instance=identity.instance,
     )
+    if progress.rescan is None and progress.is_compared and counts[Ending.SKIPPED]:
+        counted = replace(counted, compared_until=now + COMPARED_FOR)
     moved = replace(progress, cursor=counted, uid=last_uid)
     if progress.rescan is not None and last_uid < progress.rescan.until_uid:
         return moved
@@ -152,14 +169,24 @@ def after_rescan(progress: Progress, now: datetime) -> Progress:
 
 
 def _current(progress: Progress, now: datetime) -> Progress:
-    """The live position put into the cursor."""
+    """The live position put into the cursor; when a scan ends, what comes is compared for a while."""
     cursor = replace(
         progress.cursor,
         uid_validity=progress.uid_validity,
         uid=progress.uid,
         updated_at=now,
     )
+    if progress.rescan is not None:
+        cursor = replace(cursor, compared_since=progress.rescan.since, compared_until=now + COMPARED_FOR)
     return replace(progress, cursor=cursor, rescan=None)
+
+
+def no_longer_compared(progress: Progress, now: datetime) -> Progress:
+    """The same, without comparing once no repeat has been met for long enough."""
+    until = progress.cursor.compared_until
+    if progress.rescan is not None or until is None or now < until:
+        return progress
+    return replace(progress, cursor=replace(progress.cursor, compared_since=None, compared_until=None))
 
 
 def checked(progress: Progress, at: datetime) -> Progress:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from postlane.core.events.received import MailboxCursor
 from postlane.core.polling.folder import FolderState, ListedMail
 from postlane.core.polling.mailbox import (
+    COMPARED_FOR,
     Ending,
     Identity,
     Limits,
@@ -20,6 +21,7 @@ from postlane.core.polling.mailbox import (
     after_rescan,
     checked,
     is_repeat,
+    no_longer_compared,
     plan_chunk,
     rescan_from,
 )
@@ -194,12 +196,28 @@ class TestRescan:
         end = after_rescan(after_chunk(self.scanning(), 10, {10: Ending.PRODUCED}, ME, NOW), NOW)
         assert (end.cursor.uid_validity, end.cursor.uid) == (8, 20)
 
-    def test_repeats_are_those_known_within_the_scan(self) -> None:
+    def test_repeats_are_those_known_while_mails_are_compared(self) -> None:
         progress = self.scanning()
-        assert is_repeat(progress, 20, "aa", frozenset({"aa"}))
-        assert not is_repeat(progress, 20, "bb", frozenset({"aa"}))
-        assert not is_repeat(progress, 21, "aa", frozenset({"aa"}))  # sent again since then: another mail
-        assert not is_repeat(resumed(), 6, "aa", frozenset({"aa"}))
+        assert is_repeat(progress, "aa", frozenset({"aa"}))
+        assert not is_repeat(progress, "bb", frozenset({"aa"}))
+        assert not is_repeat(resumed(), "aa", frozenset({"aa"}))
+
+    def test_a_restore_may_go_on_behind_the_scan(self) -> None:
+        since = NOW - timedelta(days=1)
+        end = after_rescan(self.scanning(since), NOW)
+        assert is_repeat(end, "aa", frozenset({"aa"}))
+        old = listed(21, received_at=since - timedelta(days=1))
+        assert plan_chunk(end, old, LIMITS).passed_over == tuple(old)
+        later = NOW + COMPARED_FOR / 2
+        on = after_chunk(end, 21, {21: Ending.SKIPPED}, ME, later)
+        assert no_longer_compared(on, NOW + COMPARED_FOR) == on  # the repeat has put it off
+        over = no_longer_compared(on, later + COMPARED_FOR)
+        assert not is_repeat(over, "aa", frozenset({"aa"}))
+        assert plan_chunk(over, old, LIMITS).whole == tuple(old)
+        assert (
+            no_longer_compared(after_chunk(end, 21, {21: Ending.PRODUCED}, ME, later), NOW + COMPARED_FOR)
+            != end
+        )
 
     def test_old_mails_are_passed_over_by_themselves(self) -> None:
         progress = self.scanning(since=NOW)
@@ -347,7 +365,7 @@ def take(poller: Poller, kafka: Kafka, mails: dict[int, str], chunk_mails: int) 
     def ending(uid: int) -> Ending:
         if mails[uid] in kafka.bad:
             return Ending.QUARANTINED
-        return Ending.SKIPPED if is_repeat(progress, uid, mails[uid], known) else Ending.PRODUCED
+        return Ending.SKIPPED if is_repeat(progress, mails[uid], known) else Ending.PRODUCED
 
     endings = {mail.uid: ending(mail.uid) for mail in chunk.whole}
     kafka.produced += [mails[uid] for uid, ended in endings.items() if ended is Ending.PRODUCED]
