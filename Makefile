@@ -52,7 +52,7 @@ down: setup ## Stop what `make up` or `make demo` started
 status: setup ## Say what of it runs, and where
 	$(BIN)/python -m localstack status
 
-sim: setup ## Simulate the outbound core on random schedules (SEEDS=2000)
+sim: setup ## Simulate the lanes, the governor and the leases on random schedules (SEEDS=2000)
 	$(BIN)/python -m sim --seeds $(SEEDS)
 
 chaos: setup ## Kill, stop and cut real senders under load (SIDE=outbound MAILS=2000 SEED=.. LIMITS=0 CLUSTER=3)

@@ -2,8 +2,9 @@
 
 from collections import Counter, defaultdict
 
-from sim.invariants import MAILS_AT_RISK_MAX, Violation
-from sim.records import MainRecord
+from sim.lanes.invariants import MAILS_AT_RISK_MAX
+from sim.lanes.records import MainRecord
+from sim.part import Violation
 
 Delivery = tuple[MainRecord, str]
 

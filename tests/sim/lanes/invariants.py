@@ -25,15 +25,12 @@ from postlane.core.routing.routes import Route, route_of
 from postlane.core.sending.lane_mail import Attempt, MailDecided, TicketFreed, TicketHeld
 from postlane.core.sending.lanes import UNCOMMITTED_SECONDS_MAX
 from postlane.core.smtp.attempt import Attempted, Judgement, RelayHeld, SenderHeld
-from sim.broker import Command
-from sim.limits import CONNECTIONS, UNCOMMITTED_MAX
-from sim.records import MainRecord, sender_of_mail
+from sim.lanes.broker import Command
+from sim.lanes.limits import CONNECTIONS, UNCOMMITTED_MAX
+from sim.lanes.records import MainRecord, sender_of_mail
+from sim.part import Violation
 
 MAILS_AT_RISK_MAX = CONNECTIONS + UNCOMMITTED_MAX
-
-
-class Violation(Exception):
-    """An invariant is broken."""
 
 
 @dataclass

@@ -30,13 +30,13 @@ from postlane.core.sending.lane_mail import (
 from postlane.core.sending.lane_steps import step
 from postlane.core.sending.lanes import Lanes, LanesPolicy
 from postlane.core.smtp.attempt import Judgement, SenderHeld
-from sim.broker import Broker, Command
-from sim.hooks import Planted
-from sim.limits import CONNECTIONS, SENDER_HOLD_SECONDS_MAX
-from sim.records import RECIPIENTS, sender_of_mail
-from sim.relay import Answered, answer
-from sim.takeover import TakeOver
-from sim.transaction import UNKNOWN_SHARE, Progress, Transaction
+from sim.lanes.broker import Broker, Command
+from sim.lanes.hooks import Planted
+from sim.lanes.limits import CONNECTIONS, SENDER_HOLD_SECONDS_MAX
+from sim.lanes.records import RECIPIENTS, sender_of_mail
+from sim.lanes.relay import Answered, answer
+from sim.lanes.takeover import TakeOver
+from sim.lanes.transaction import UNKNOWN_SHARE, Progress, Transaction
 
 # How often each move of a running sender is made, in percent; the order is that of Sender.act.
 MOVE_PERCENT = (20, 20, 20, 8, 4, 2, 4, 22)
@@ -45,7 +45,7 @@ NO_ROOM_SHARE = 0.1  # a free slot, but a budget that the mail does not fit into
 
 
 class Observer(Protocol):
-    """Who watches the senders (sim.witness)."""
+    """Who watches the senders (sim.lanes.witness)."""
 
     def recovered(self, sender: "Sender") -> None: ...
 

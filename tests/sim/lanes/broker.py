@@ -7,7 +7,7 @@ from typing import Any
 from postlane.core.events.status import Origin
 from postlane.core.sending.lane_mail import DeadCopy, MailDecided, TicketFreed, TicketHeld
 from postlane.core.sending.pointers import Pointers, encode_pointers
-from sim.records import MainRecord
+from sim.lanes.records import MainRecord
 
 Command = TicketHeld | TicketFreed | MailDecided
 

@@ -4,11 +4,11 @@ from postlane.core.events.status import MailStatus
 from postlane.core.limits.held_senders import HeldSenders
 from postlane.core.sending.lane_mail import CommitBatch, Recovered, WriteBatch
 from postlane.core.sending.lanes import Lanes
-from sim.broker import Broker, Command
+from sim.lanes.broker import Broker, Command
 
 
 class Planted:
-    """No bug; subclasses in sim.planted plant one each."""
+    """No bug; subclasses in sim.lanes.planted plant one each."""
 
     lanes_type: type[Lanes] = Lanes
     senders_type: type[HeldSenders] = HeldSenders

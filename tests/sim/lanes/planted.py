@@ -7,9 +7,9 @@ from postlane.core.events.trail import Put
 from postlane.core.limits.held_senders import PROBE_SECONDS, HeldSenders, Trial
 from postlane.core.sending.lane_mail import CommitBatch, PutCopy, Recovered, WriteBatch
 from postlane.core.smtp.attempt import SenderHeld
-from sim.broker import Broker, Command
-from sim.hooks import Planted
-from sim.planted_lanes import (
+from sim.lanes.broker import Broker, Command
+from sim.lanes.hooks import Planted
+from sim.lanes.planted_lanes import (
     DeadNotAwaitedLanes,
     HeldTicketSentLanes,
     NoBoundLanes,

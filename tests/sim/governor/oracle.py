@@ -12,19 +12,16 @@ StateRoundTrip       what was exported and restored allows the same at the same 
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from postlane.core.limits.budgets import Budget, Period, Unit
 from postlane.core.limits.rolling_ledger import BUCKETS
 from postlane.core.limits.warm_up import WarmUp
-from unit.core.limits.parts import SINCE
+from sim.part import Violation
 
 SECONDS = {Period.SECOND: 1.0, Period.MINUTE: 60.0, Period.HOUR: 3600.0, Period.DAY: 86400.0}
 NEVER = float("-inf")
-
-
-class Violation(Exception):
-    """An invariant is broken."""
+SINCE = date(2026, 3, 28)  # when ramps begin
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from postlane.core.limits.permission import Ticket
 from postlane.core.limits.rate import Rate
 from postlane.core.limits.rolling_ledger import RollingLedger
 from postlane.core.limits.warm_up import WarmUp, warm_up_ledger
-from unit.core.limits.parts import SINCE
+from sim.governor.oracle import SINCE
 
 
 class Planted:

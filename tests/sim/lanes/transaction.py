@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from postlane.core.sending.lane_mail import CommitBatch, Staged, WriteBatch
-from sim.broker import Broker
-from sim.hooks import Planted
+from sim.lanes.broker import Broker
+from sim.lanes.hooks import Planted
 
 ABORT_SHARE = 0.07
 UNKNOWN_SHARE = 0.1  # the commit took place, but its sender learns so only by repeating it

@@ -5,8 +5,8 @@ import random
 from postlane.core.sending.lanes import Lanes, LanesPolicy
 from postlane.core.sending.recovery import Found, JournalFold, StatusFold, conclude, plan_recovery
 from postlane.core.sending.scribe import Scribe
-from sim.broker import Broker, Command
-from sim.hooks import Planted
+from sim.lanes.broker import Broker, Command
+from sim.lanes.hooks import Planted
 
 
 class TakeOver:

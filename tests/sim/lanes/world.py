@@ -3,14 +3,14 @@
 import random
 from collections import Counter
 
-from sim.broker import Broker
-from sim.hooks import Planted
-from sim.invariants import Violation
-from sim.limits import CAUTION_SECONDS, small_limits, traits_of
-from sim.operators import Operators
-from sim.records import EPOCH_SECONDS, new_record
-from sim.sender import Sender, Site
-from sim.witness import Witness
+from sim.lanes.broker import Broker
+from sim.lanes.hooks import Planted
+from sim.lanes.limits import CAUTION_SECONDS, small_limits, traits_of
+from sim.lanes.operators import Operators
+from sim.lanes.records import EPOCH_SECONDS, new_record
+from sim.lanes.sender import Sender, Site
+from sim.lanes.witness import Witness
+from sim.part import Violation
 
 DRAIN_STEPS_MAX = 12_000
 DENIED_SHARE = 0.1

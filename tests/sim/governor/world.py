@@ -5,7 +5,9 @@ import json
 import random
 from collections import Counter
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
+from postlane.core.limits.budgets import parse_budget
 from postlane.core.limits.circuit import CircuitPolicy, CircuitState, Refusal
 from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.limits.permission import (
@@ -22,9 +24,9 @@ from postlane.core.limits.permission import (
     Wait,
 )
 from postlane.core.limits.warm_up import WarmUp
-from unit.core.limits.oracle import Oracle, Violation
-from unit.core.limits.parts import budget
-from unit.core.limits.planted import Planted
+from sim.governor.oracle import Oracle
+from sim.governor.planted import Planted
+from sim.part import Violation
 
 BEGINS = (
     datetime(2026, 3, 28, 20, tzinfo=UTC).timestamp(),  # the evening before Berlin's short day
@@ -57,12 +59,15 @@ class World:
         self.planted, self.steps = planted, steps
         self.now = self.rnd.choice(BEGINS) + self.rnd.random()
         words = self.rnd.sample(BUDGETS, self.rnd.randint(0, 3))
-        self.budgets = tuple(budget(line.format(self.rnd.randint(RECIPIENTS_MAX, 25))) for line in words)
+        self.budgets = tuple(
+            parse_budget(line.format(self.rnd.randint(RECIPIENTS_MAX, 25)), ZoneInfo) for line in words
+        )
         self.ramp = WarmUp((5, 9, 15), None) if self.rnd.random() < 0.2 else None
         self.policy = GovernorPolicy(
             connections=self.rnd.randint(1, 6),
             circuit=CircuitPolicy(hold_seconds=60.0, hold_seconds_max=3600.0),
         )
+        self.traits = f"budgets {[str(one) for one in self.budgets]}, ramp {self.ramp}, {self.policy}"
         self.troubled = self.rnd.random() < 0.7
         self.governor = self._governor()
         self.oracle = Oracle(self.budgets, self.ramp)

@@ -1,16 +1,15 @@
-"""Watches senders, relay and broker from outside and holds them against the invariants (sim.invariants)."""
+"""Watches senders, relay and broker from outside and holds them against the invariants (sim.lanes.invariants)."""
 
 from collections import Counter, defaultdict
 
 from postlane.core.events.status import MailState, Origin, RecipientState
 from postlane.core.sending.lane_holds import CAUSE_TICKET_HELD
 from postlane.core.sending.lane_mail import Attempt, WriteBatch
-from sim.broker import Broker, DeadLetter
-from sim.deliveries import Deliveries
-from sim.invariants import (
+from sim.lanes.broker import Broker, DeadLetter
+from sim.lanes.deliveries import Deliveries
+from sim.lanes.invariants import (
     Knowledge,
     Start,
-    Violation,
     check_base,
     check_held,
     check_proofs,
@@ -20,10 +19,11 @@ from sim.invariants import (
     check_time,
     check_unburnt,
 )
-from sim.records import RECIPIENTS, MainRecord, sender_of_mail
-from sim.relay import Answered
-from sim.sender import Sender
-from sim.transaction import Transaction
+from sim.lanes.records import RECIPIENTS, MainRecord, sender_of_mail
+from sim.lanes.relay import Answered
+from sim.lanes.sender import Sender
+from sim.lanes.transaction import Transaction
+from sim.part import Violation
 
 
 class Witness:

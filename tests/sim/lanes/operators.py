@@ -5,9 +5,9 @@ from collections import Counter
 
 from postlane.core.events.status import Origin
 from postlane.core.sending.lane_mail import MailDecided, TicketFreed, TicketHeld
-from sim.broker import Broker, DeadLetter
-from sim.records import replayed
-from sim.witness import Witness
+from sim.lanes.broker import Broker, DeadLetter
+from sim.lanes.records import replayed
+from sim.lanes.witness import Witness
 
 
 class Operators:

@@ -1,4 +1,4 @@
-"""Lanes with a bug each; sim.planted says what each one is."""
+"""Lanes with a bug each; sim.lanes.planted says what each one is."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from postlane.core.sending.committing import Outcome
 from postlane.core.sending.lane_mail import LaneMail, MailDecided
 from postlane.core.sending.lane_queue import Lane
 from postlane.core.sending.lanes import Lanes
-from sim.relay import CAUSE_SENDER
+from sim.lanes.relay import CAUSE_SENDER
 
 
 class NoLaneBlockLanes(Lanes):

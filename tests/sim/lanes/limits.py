@@ -9,7 +9,7 @@ from postlane.core.routing.routes import Route
 from postlane.core.sending import journal_age, lane_loading, lane_relief, lane_steps
 from postlane.core.sending.lanes import LanesPolicy
 from postlane.core.sending.retry import RetryPolicy
-from sim.records import BULK
+from sim.lanes.records import BULK
 
 CONNECTIONS = 3
 UNCOMMITTED_MAX = 4  # K, small so that the bound is often reached
