@@ -9,7 +9,7 @@ Asked in this order, and the first who objects is named: a person's pause, the c
             governor.ended(ticket, Answered(), now)
 
 Times are seconds since 1970 and arguments, as is jitter. Every mail counts from its start until its end against every budget, see
-core.limits.limit.
+core.limits.limit. Where several senders share the relay, connections and circuit are those of the `share`, see core.limits.share.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ from postlane.core.limits.permission import (
     Unsent,
     Wait,
 )
+from postlane.core.limits.share import Breaker, Share
 
 CAUSE_PAUSED = "paused"
 CALM_SECONDS = 30.0  # a used-up budget frees units bit by bit: only when they last so long the hold is over
@@ -55,11 +56,15 @@ class GovernorPolicy:
 class Governor:
     """The limits of one relay; `limits` keep the count budgets, be it by themselves or by what they were granted."""
 
-    def __init__(self, relay: str, policy: GovernorPolicy, limits: Sequence[Limit] = ()) -> None:
+    def __init__(
+        self, relay: str, policy: GovernorPolicy, limits: Sequence[Limit] = (), share: Share | None = None
+    ) -> None:
         self.relay = relay
         self.limits = tuple(limits)
-        self.circuit = Circuit(policy.circuit)
+        self.circuit: Breaker = Circuit(policy.circuit) if share is None else share.breaker
         self.pace = Pace(policy.connections)
+        self._share = share
+        self._round = self.circuit.round
         self._pause: Hold | None = None
         self._shortage: Hold | None = None
         self._held_since: float | None = None
@@ -75,6 +80,7 @@ class Governor:
 
     def may_start(self, recipients: int, now: float) -> Permission:
         """Decide about a mail to so many recipients."""
+        self._hear_share()
         now_us = to_us(now)
         free = to_seconds(self._free_us(recipients, now_us))
         stopped = self._stopped(now)
@@ -89,6 +95,8 @@ class Governor:
         if short is not None:
             return Wait(free, short)
         if self.in_flight >= self._width(now):
+            if self._share is not None:
+                self._share.crowded()
             return Busy()
         if to_us(free) > now_us:
             return Soon(free)
@@ -105,6 +113,8 @@ class Governor:
         self._tickets += 1
         ticket = Ticket(self._tickets, recipients, self.circuit.round)
         self._flying.add(ticket)
+        if self._share is not None:
+            self._share.started(ticket)
         return ticket
 
     def ended(self, ticket: Ticket, ending: Ending, now: float) -> None:
@@ -123,6 +133,8 @@ class Governor:
                 self._settle(ticket, now, used=False)
             case _:
                 assert_never(ending)
+        if self._share is not None:
+            self._share.ended(ticket, ending)
 
     def _settle(self, ticket: Ticket, now: float, *, used: bool) -> None:
         for limit in self.limits:
@@ -154,6 +166,15 @@ class Governor:
 
     # What objects
 
+    def _hear_share(self) -> None:
+        """Connections come and go with the lease; after a hold that any sender met, mail begins to go out singly."""
+        if self._share is None:
+            return
+        self.pace.connections = self._share.connections()
+        if self.circuit.round != self._round:
+            self._round = self.circuit.round
+            self.pace.held()
+
     def _free_us(self, recipients: int, now_us: int) -> int:
         """When all limits and the pace let this mail start."""
         frees = (limit.earliest(limit.unit.of(recipients), now_us) for limit in self.limits)
@@ -163,13 +184,15 @@ class Governor:
         return now if self.circuit.trip is None else self.circuit.trip.until
 
     def _stopped(self, now: float) -> Hold | None:
-        """A person's pause, else the circuit's hold."""
+        """A person's pause, else the circuit's hold, else that the share has nothing for us."""
         if self._pause is not None and self._pause.until is not None and now >= self._pause.until:
             self.resume()
         if self._pause is not None:
             return self._pause
         trip = self.circuit.trip if self.circuit.at(now) is CircuitState.HELD else None
-        return None if trip is None else self._hold_of(trip)
+        if trip is not None:
+            return self._hold_of(trip)
+        return None if self._share is None else self._share.absence(now)
 
     def _hold_of(self, trip: Trip) -> Hold:
         return Hold(
@@ -270,7 +293,8 @@ class Governor:
     def export(self) -> Plain:
         """What must survive a restart, as plain data: what budgets were used, and the circuit's hold. A pause is not ours to keep."""
         limits = {limit.key: limit.export() for limit in self.limits}
-        return {"version": STATE_VERSION, "limits": limits, "circuit": self.circuit.export()}
+        circuit = self.circuit.export() if isinstance(self.circuit, Circuit) else None
+        return {"version": STATE_VERSION, "limits": limits, "circuit": circuit}
 
     def restore(self, state: Plain, now: float) -> None:
         """Take up an exported state; budgets that it does not know begin unused. Raises BadLimitState."""
@@ -286,7 +310,7 @@ class Governor:
             if limit.key in limits:
                 self._restore_limit(limit, limits[limit.key], now)
         circuit = state.get("circuit")
-        if isinstance(circuit, dict):
+        if isinstance(circuit, dict) and isinstance(self.circuit, Circuit):
             self.circuit.restore(circuit)
             self.pace.held()
 
