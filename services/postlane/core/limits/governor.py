@@ -9,7 +9,7 @@ Asked in this order, and the first who objects is named: a person's pause, the c
             governor.ended(ticket, Answered(), now)
 
 Times are seconds since 1970 and arguments, as is jitter. Every mail counts from its start until its end against every budget, see
-core.limits.limit. Where several senders share the relay, connections and circuit are those of the `share`, see core.limits.share.
+core.limits.limit. What senders that share the relay allow each other, the `share` says, see core.limits.share.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ from postlane.core.limits.permission import (
     Unsent,
     Wait,
 )
-from postlane.core.limits.share import Breaker, Share
+from postlane.core.limits.share import Share
 
 CAUSE_PAUSED = "paused"
 CALM_SECONDS = 30.0  # a used-up budget frees units bit by bit: only when they last so long the hold is over
@@ -61,10 +61,10 @@ class Governor:
     ) -> None:
         self.relay = relay
         self.limits = tuple(limits)
-        self.circuit: Breaker = Circuit(policy.circuit) if share is None else share.breaker
+        self.circuit = Circuit(policy.circuit)
         self.pace = Pace(policy.connections)
         self._share = share
-        self._round = self.circuit.round
+        self._share_round = 0 if share is None else share.round
         self._pause: Hold | None = None
         self._shortage: Hold | None = None
         self._held_since: float | None = None
@@ -95,12 +95,10 @@ class Governor:
         if short is not None:
             return Wait(free, short)
         if self.in_flight >= self._width(now):
-            if self._share is not None:
-                self._share.crowded()
             return Busy()
         if to_us(free) > now_us:
             return Soon(free)
-        return Start(probe=self.circuit.state is CircuitState.PROBING)
+        return Start(probe=self.probing)
 
     def started(self, recipients: int, now: float) -> Ticket:
         """A mail that may start does."""
@@ -150,6 +148,10 @@ class Governor:
             self.pace.answered(to_us(now))
 
     def _turned_away(self, ticket: Ticket, ending: TurnedAway, now: float) -> None:
+        if self._share is not None and ending.spoken:
+            if self._share.trip() is None:
+                self.pace.throttled(ending.refusal.cause, to_us(now))
+            return
         was_open = self.circuit.at(now) is CircuitState.OPEN
         if not self.circuit.refused(ending.refusal, ticket.round, now):
             return
@@ -166,13 +168,20 @@ class Governor:
 
     # What objects
 
+    @property
+    def probing(self) -> bool:
+        """Whether a mail that starts now, or is in flight, tries a held relay."""
+        return self.circuit.state is CircuitState.PROBING or (
+            self._share is not None and self._share.may_probe()
+        )
+
     def _hear_share(self) -> None:
-        """Connections come and go with the lease; after a hold that any sender met, mail begins to go out singly."""
+        """Connections come and go with the lease; after a hold of all senders mail begins to go out singly."""
         if self._share is None:
             return
         self.pace.connections = self._share.connections()
-        if self.circuit.round != self._round:
-            self._round = self.circuit.round
+        if self._share.round != self._share_round:
+            self._share_round = self._share.round
             self.pace.held()
 
     def _free_us(self, recipients: int, now_us: int) -> int:
@@ -184,15 +193,22 @@ class Governor:
         return now if self.circuit.trip is None else self.circuit.trip.until
 
     def _stopped(self, now: float) -> Hold | None:
-        """A person's pause, else the circuit's hold, else that the share has nothing for us."""
+        """A person's pause, else the circuit's hold, else that of all senders, else that nothing is granted to us."""
         if self._pause is not None and self._pause.until is not None and now >= self._pause.until:
             self.resume()
         if self._pause is not None:
             return self._pause
         trip = self.circuit.trip if self.circuit.at(now) is CircuitState.HELD else None
+        if trip is None and self._share is not None and not self._share.may_probe():
+            trip = self._share.trip()
         if trip is not None:
             return self._hold_of(trip)
         return None if self._share is None else self._share.absence(now)
+
+    def _trip(self) -> Trip | None:
+        """Our circuit's or all senders', also while it is probed."""
+        shared = None if self._share is None else self._share.trip()
+        return self.circuit.trip or shared
 
     def _hold_of(self, trip: Trip) -> Hold:
         return Hold(
@@ -232,8 +248,8 @@ class Governor:
         return short if stands else None
 
     def _width(self, now: float) -> int:
-        probing = self.circuit.at(now) is CircuitState.PROBING
-        return min(1, self.pace.width) if probing else self.pace.width
+        self.circuit.at(now)  # a hold whose time is over becomes a probe
+        return min(1, self.pace.width) if self.probing else self.pace.width
 
     # People
 
@@ -254,8 +270,8 @@ class Governor:
         A hold for a budget stands while units come back bit by bit and are used at once; one of the circuit until a probe was answered.
         """
         hold = self._stopped(now)
-        if hold is None and self.circuit.trip is not None:
-            hold = self._hold_of(self.circuit.trip)
+        if hold is None and (trip := self._trip()) is not None:
+            hold = self._hold_of(trip)
         if hold is None:
             hold = self._standing_shortage(now)
         if hold is None:
@@ -293,8 +309,7 @@ class Governor:
     def export(self) -> Plain:
         """What must survive a restart, as plain data: what budgets were used, and the circuit's hold. A pause is not ours to keep."""
         limits = {limit.key: limit.export() for limit in self.limits}
-        circuit = self.circuit.export() if isinstance(self.circuit, Circuit) else None
-        return {"version": STATE_VERSION, "limits": limits, "circuit": circuit}
+        return {"version": STATE_VERSION, "limits": limits, "circuit": self.circuit.export()}
 
     def restore(self, state: Plain, now: float) -> None:
         """Take up an exported state; budgets that it does not know begin unused. Raises BadLimitState."""
@@ -310,7 +325,7 @@ class Governor:
             if limit.key in limits:
                 self._restore_limit(limit, limits[limit.key], now)
         circuit = state.get("circuit")
-        if isinstance(circuit, dict) and isinstance(self.circuit, Circuit):
+        if isinstance(circuit, dict):
             self.circuit.restore(circuit)
             self.pace.held()
 

@@ -85,10 +85,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """The relay takes nothing at all. `counted`: it may have counted the mail (it came as far as MAIL FROM)."""
+    """The relay takes nothing at all. `counted`: it may have counted the mail (it came as far as MAIL FROM).
+
+    `spoken` False: it said nothing of the kind, it was merely not to be reached from here.
+    """
 
     refusal: Refusal
     counted: bool
+    spoken: bool = True
 
 
 @dataclass(frozen=True, slots=True)
