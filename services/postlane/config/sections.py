@@ -158,6 +158,12 @@ class OutboundSection(Section):
     plus_address: bool = Field(True, description="add the signed ticket id to the Reply-To address as +tag")
     window_mails: int = Field(2000, ge=1, description="mails read ahead per partition before it is paused")
     window_bytes: int = Field(64 * 2**20, ge=2**20, description="the same in bytes")
+    lease_seconds: float = Field(
+        60.0,
+        ge=15,
+        le=600,
+        description="senders share a relay's limits by leases; what one that died had, others get after so long",
+    )
     commit_interval_ms: int = Field(
         100, ge=10, le=5000, description="outcomes are made durable at least this often"
     )

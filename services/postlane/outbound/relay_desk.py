@@ -10,7 +10,8 @@ import structlog
 
 from postlane.core.alerts.distrust import Seldom, distrust
 from postlane.core.events.request import MailRequested
-from postlane.core.limits.circuit import CircuitState, Refusal
+from postlane.core.events.status import SmtpReply
+from postlane.core.limits.circuit import Refusal
 from postlane.core.limits.governor import Governor
 from postlane.core.limits.held_senders import HeldSenders, Trial, sender_of
 from postlane.core.limits.permission import (
@@ -245,9 +246,8 @@ class RelayDesk:
         match judgement:
             case RelayHeld():
                 counted = judgement.reply.phase not in BEFORE_MAIL
-                return TurnedAway(
-                    self._refusal(judgement.cause, judgement.reason, judgement.wait_seconds), counted
-                )
+                refusal = self._refusal(judgement.cause, judgement.reason, judgement.wait_seconds)
+                return TurnedAway(refusal, counted, spoken=isinstance(judgement.reply, SmtpReply))
             case SenderHeld():
                 return Answered()
             case Attempted():
@@ -264,8 +264,8 @@ class RelayDesk:
         )
         if too_many is not None:
             log.error("too_many_dead", relay=self.name, reason=too_many)
-            return TurnedAway(self._refusal(CAUSE_TOO_MANY_DEAD, too_many, None), counted=True)
-        if sent and self.governor.circuit.state is CircuitState.PROBING:
+            return TurnedAway(self._refusal(CAUSE_TOO_MANY_DEAD, too_many, None), counted=True, spoken=False)
+        if sent and self.governor.trip is not None:
             self._parts.limit.forget()
         return Answered()
 

@@ -4,6 +4,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
 
 from postlane.core.events.relay_lease import RelayLease
 from postlane.core.limits.circuit import Trip
@@ -35,6 +38,8 @@ IDLE_SHARE = 0.01  # of a budget is kept in hand for the first mails after a res
 IDLE_UNITS_MAX = 20
 RECENT_SECONDS = 60  # what was used in them is wanted again
 
+log = structlog.get_logger(__name__)
+
 
 @dataclass(slots=True)
 class _Standing:
@@ -43,6 +48,23 @@ class _Standing:
     known: Known
     since: float
     steady: float
+
+
+class Sessions(Protocol):
+    """What a share must know and bound of its relay's sessions."""
+
+    @property
+    def sessions(self) -> int:
+        """How many are open, idle and closing ones too."""
+        ...
+
+    def trim(self, sessions: int) -> None:
+        """Close idle ones above so many in all."""
+        ...
+
+    def cut(self) -> None:
+        """Drop all at once; attempts end as lost."""
+        ...
 
 
 class RelayShare:
@@ -55,7 +77,7 @@ class RelayShare:
         self.holder = holding.Holder(self.terms, name)
         self.onlooker = Onlooker(self.terms)
         self.round = 0
-        self.sessions: Callable[[], int] = lambda: 0
+        self._sink: Sessions | None = None
         self._relay = relay
         self._write = write
         self._steady = steady
@@ -67,6 +89,10 @@ class RelayShare:
         self._recent: deque[tuple[int, Mapping[str, int]]] = deque()
         self._budgets = SharedBudgets(relay, self.terms, self.onlooker)
         self.limits = self._budgets.limits(self._amount, self._in_hand)
+
+    def connect(self, sink: Sessions) -> None:
+        """The sessions to the relay are those of this sink."""
+        self._sink = sink
 
     # For the governor
 
@@ -157,6 +183,8 @@ class RelayShare:
             self._busy_at = now
         if not waiting or self.holder.held is not None or self.holder.amount(CONNECTIONS, now) > 0:
             self._granted_at = now
+        if self._sink is not None:
+            self._bound(self._sink, now)
         self._step(self._demand(waiting, now))
         self._step(Tick())
 
@@ -164,10 +192,12 @@ class RelayShare:
         """The last attempt is over: others may have what is left."""
         self._step(Leave())
 
-    @property
-    def ends_at(self) -> float:
-        """When what is in flight has no lease any more, by the steady clock."""
-        return self.holder.lease.start_until + self.terms.attempt_seconds_max
+    def _bound(self, sink: Sessions, now: float) -> None:
+        """Idle sessions are given up that somebody else may have now, and with the lease's last second every other one."""
+        sink.trim(self.holder.amount(CONNECTIONS, now))
+        if self.holder.in_flight and now >= self.holder.lease.start_until + self.terms.attempt_seconds_max:
+            log.warning("lease_ended_in_flight", relay=self.terms.relay, mails=self.holder.in_flight)
+            sink.cut()
 
     def _step(self, event: HolderEvent) -> None:
         for lease in holding.step(self.holder, event, self._steady()):
@@ -195,7 +225,7 @@ class RelayShare:
         return Demand(
             capacities={CONNECTIONS: connections} | rates,
             budgets={budget.name: self._wanted(budget, waiting) for budget in self.terms.budgets},
-            sessions=self.sessions(),
+            sessions=0 if self._sink is None else self._sink.sessions,
         )
 
     def _wanted(self, budget: Budget, waiting: int) -> int:

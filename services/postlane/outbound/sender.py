@@ -23,6 +23,7 @@ from postlane.outbound.partition import PartitionOwner, PartitionParts
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import Errand
+from postlane.outbound.sharing import Sharing
 from postlane.outbound.succession import Succession, SuccessionParts, Taken
 from postlane.outbound.suppressor import Suppressor
 from postlane.outbound.takeover import TakeOver
@@ -62,6 +63,7 @@ class SenderParts:
     control: ControlWatch
     suppressor: Suppressor
     health: Health
+    sharing: "Sharing | None" = None  # None: this sender has the relays for itself
     commit_interval_seconds: float
     drain_seconds: float
     rest: RestPolicy
@@ -280,6 +282,8 @@ class Sender:
             asyncio.create_task(self.parts.control.run()),
             asyncio.create_task(self.parts.suppressor.run()),
         ]
+        if self.parts.sharing is not None:
+            tasks.append(asyncio.create_task(self.parts.sharing.run(self._waiting, TICK_SECONDS)))
         reported = time.monotonic()
         try:
             while not stop.is_set():
@@ -302,6 +306,11 @@ class Sender:
             self._stopping = True
             for owner in self._owners.values():
                 owner.stop_starting()
+
+    def _waiting(self, relay: str) -> int:
+        """How many mails could go by this relay at once, for all that their lanes know."""
+        routes = [name for name, route in self.parts.relays.routes.items() if relay in route.relays]
+        return sum(owner.lanes.queue.waiting(route) for owner in self._owners.values() for route in routes)
 
     def _report(self) -> None:
         for owner in self._owners.values():

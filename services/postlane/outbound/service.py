@@ -17,6 +17,7 @@ from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.sections import OutboundSection
 from postlane.config.settings import Settings
 from postlane.core.events.command import Command
+from postlane.core.events.relay_lease import RelayLease
 from postlane.core.events.status import MailStatus
 from postlane.core.routing.routes import Route
 from postlane.core.sending.lanes import LanesPolicy
@@ -34,6 +35,8 @@ from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_wiring import Relays, wire_relays
 from postlane.outbound.sender import Sender, SenderParts
+from postlane.outbound.sharing import Sharing
+from postlane.outbound.sharing_wiring import RELAYS, wire_sharing
 from postlane.outbound.suppressor import Suppressor, SuppressorParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
@@ -49,17 +52,22 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         raise CannotStart("[relays]: at least one relay is needed; `postlane config example` shows one")
     classifier = the_classifier(settings)
     loop = asyncio.get_running_loop()
-    if not await await_topics(settings, TOPICS, runtime):
+    if not await await_topics(settings, (*TOPICS, RELAYS), runtime):
         return
-    codec = await await_codec(settings, (MailStatus, Command), runtime)
+    codec = await await_codec(settings, (MailStatus, Command, RelayLease), runtime)
     if codec is None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         gauges = Gauges(runtime.metrics)
         notifier = Notifier(channels_of(settings.notify), runtime.metrics)
         alarms = Alarms(settings.notify, notifier, runtime.metrics, runtime.instance)
+        sharing, allocation = wire_sharing(settings, event_log, codec, runtime.instance)
         relays = wire_relays(
-            settings, gauges, classifier, lambda address: control.suppressed(address, time.time())
+            settings,
+            gauges,
+            classifier,
+            lambda address: control.suppressed(address, time.time()),
+            sharing.shares,
         )
         control = ControlWatch(
             ControlWatchParts(
@@ -70,7 +78,13 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             )
         )
         tools = _Tools(
-            event_log=event_log, codec=codec, relays=relays, gauges=gauges, alarms=alarms, control=control
+            event_log=event_log,
+            codec=codec,
+            relays=relays,
+            gauges=gauges,
+            alarms=alarms,
+            control=control,
+            sharing=sharing,
         )
         parts = _wire(settings, runtime, tools)
         sender = Sender(parts)
@@ -78,11 +92,13 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
         member = await asyncio.to_thread(event_log.join, parts.take_over.group, parts.topics.main, membership)
         sender.joined(member)
+        await allocation.join()
         try:
             await sender.run(runtime.stop)
         finally:
             await asyncio.to_thread(member.close)
-            await asyncio.gather(relays.close(), notifier.close())
+            await asyncio.gather(relays.close(), notifier.close(), sharing.close())
+            await allocation.close()
 
 
 def the_classifier(settings: Settings) -> Classifier:
@@ -123,6 +139,7 @@ class _Tools:
     gauges: Gauges
     alarms: Alarms
     control: ControlWatch
+    sharing: Sharing
 
 
 def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
@@ -155,6 +172,7 @@ def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
         alarms=tools.alarms,
         control=tools.control,
         suppressor=_suppressor(settings, runtime, tools),
+        sharing=tools.sharing,
         health=runtime.health,
         commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,
         drain_seconds=settings.outbound.drain_seconds,

@@ -205,8 +205,9 @@ class Governor:
             return self._hold_of(trip)
         return None if self._share is None else self._share.absence(now)
 
-    def _trip(self) -> Trip | None:
-        """Our circuit's or all senders', also while it is probed."""
+    @property
+    def trip(self) -> Trip | None:
+        """Why our circuit, or that of all senders, is held; it stands until a probe was answered."""
         shared = None if self._share is None else self._share.trip()
         return self.circuit.trip or shared
 
@@ -270,7 +271,7 @@ class Governor:
         A hold for a budget stands while units come back bit by bit and are used at once; one of the circuit until a probe was answered.
         """
         hold = self._stopped(now)
-        if hold is None and (trip := self._trip()) is not None:
+        if hold is None and (trip := self.trip) is not None:
             hold = self._hold_of(trip)
         if hold is None:
             hold = self._standing_shortage(now)
