@@ -9,15 +9,18 @@ from dataclasses import dataclass
 
 import structlog
 
+from postlane.adapters.life_signs import LifeSigns, NoLifeSigns
 from postlane.core.events.relay_lease import RelayLease
 from postlane.core.reconnect import reconnect_seconds
 from postlane.core.sharing.allocator import Entry
+from postlane.core.sharing.estates import Estates
 from postlane.core.sharing.relay_terms import RelayLimits
 from postlane.outbound.lease_records import LeaseRecords
 from postlane.outbound.relay_share import RelayShare
 from postlane.ports import Clock, EventLog, Following, LogRecord, LogUnavailable, TopicPartition
 
 FAREWELL_SECONDS = 2.0
+ESTATES_SECONDS = 1.0  # how often we look whether another sender of this machine has died
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +41,7 @@ class SharingParts:
     group: str
     holder: str
     steady: Clock
+    life_signs: LifeSigns
 
 
 class Sharing:
@@ -48,6 +52,7 @@ class Sharing:
         self._loop = asyncio.get_running_loop()
         self._publisher = parts.event_log.publisher(parts.holder)
         self._following: Following | None = None
+        self._estates = Estates(parts.relays)
         self.shares = {
             name: RelayShare(limits, parts.holder, self._write, parts.steady)
             for name, limits in parts.relays.items()
@@ -55,8 +60,13 @@ class Sharing:
 
     async def run(self, waiting: Callable[[str], int], tick_seconds: float) -> None:
         """Hear and ask, for ever; `waiting` says how many mails could go by a relay."""
+        self._live()
         await self._follow()
+        looked_at = float("-inf")
         while True:
+            if self._parts.steady() - looked_at >= ESTATES_SECONDS:
+                looked_at = self._parts.steady()
+                await self._clear_estates()
             for name, share in self.shares.items():
                 share.tick(waiting(name))
             await asyncio.sleep(tick_seconds)
@@ -68,6 +78,21 @@ class Sharing:
         if self._following is not None:
             await asyncio.to_thread(self._following.close)
         await asyncio.to_thread(self._publisher.close, FAREWELL_SECONDS)
+        self._parts.life_signs.end()
+
+    def _live(self) -> None:
+        try:
+            self._parts.life_signs.begin(self._parts.holder)
+        except NoLifeSigns as error:
+            log.warning(
+                "no_life_signs",
+                reason=str(error),
+                effect="if this sender is killed, its connections are free after outbound.lease_seconds",
+            )
+
+    async def _clear_estates(self) -> None:
+        for lease in self._estates.died(await asyncio.to_thread(self._parts.life_signs.dead)):
+            self._write(lease)
 
     async def _follow(self) -> None:
         failures = 0
@@ -95,6 +120,11 @@ class Sharing:
             self._loop.call_soon_threadsafe(self._hear, entries)
 
     def _hear(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            forgotten = self._estates.heard(entry)
+            if forgotten is not None:
+                log.info("dead_sender_cleared", sender=forgotten)
+                self._parts.life_signs.forget(forgotten)
         for name, share in self.shares.items():
             its = [entry for entry in entries if entry.lease.relay == name]
             if its:

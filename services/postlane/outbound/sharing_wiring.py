@@ -1,8 +1,10 @@
 """Wires what senders share: this process's shares of all relays, and its part in allotting them."""
 
+from hashlib import sha256
 from uuid import uuid4
 
 from postlane.adapters.avro_codec import Codec
+from postlane.adapters.life_signs import LifeSigns
 from postlane.config.settings import Settings
 from postlane.core.sharing.relay_terms import terms_of
 from postlane.outbound.allocation import Allocation, AllocationParts
@@ -32,6 +34,7 @@ def wire_sharing(
             group=group,
             holder=f"{instance}-{uuid4().hex[:8]}",
             steady=steady_clock,
+            life_signs=LifeSigns(_installation(settings)),
         )
     )
     allocation = Allocation(
@@ -44,3 +47,10 @@ def wire_sharing(
         )
     )
     return sharing, allocation
+
+
+def _installation(settings: Settings) -> str:
+    """Senders with the same are senders of the same relays: one cluster, one prefix."""
+    kafka = settings.kafka
+    words = f"{kafka.bootstrap_servers} {kafka.topic_prefix} {kafka.group_prefix}"
+    return f"sender-{sha256(words.encode()).hexdigest()[:12]}"
