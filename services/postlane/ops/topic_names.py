@@ -4,11 +4,19 @@ from dataclasses import dataclass
 
 from postlane.core.events.command import Command
 from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.events.relay_lease import RelayLease
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 from postlane.ops.exits import CommandFailed, Exit
 
-EventKind = type[MailRequested] | type[MailStatus] | type[MailReceived] | type[MailboxCursor] | type[Command]
+EventKind = (
+    type[MailRequested]
+    | type[MailStatus]
+    | type[MailReceived]
+    | type[MailboxCursor]
+    | type[Command]
+    | type[RelayLease]
+)
 
 OUTBOUND = "mail.outbound"
 RETRY = "mail.outbound.retry"
@@ -18,6 +26,7 @@ INBOUND = "mail.inbound"
 INBOUND_DLQ = "mail.inbound.dlq"
 CURSOR = "mail.inbound.cursor"
 CONTROL = "mail.control"
+RELAYS = "mail.relays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ KINDS: dict[str, TopicKind] = {
     "inbound-dlq": TopicKind(INBOUND_DLQ, None),
     "cursor": TopicKind(CURSOR, MailboxCursor),
     "control": TopicKind(CONTROL, Command),
+    "relays": TopicKind(RELAYS, RelayLease),
 }
 
 
@@ -45,7 +55,6 @@ KINDS: dict[str, TopicKind] = {
 UNUSED = {
     "feedback": "mail.outbound.feedback",
     "inbound-retry": "mail.inbound.retry",
-    "relays": "mail.relays",
 }
 
 

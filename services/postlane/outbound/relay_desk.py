@@ -10,7 +10,6 @@ import structlog
 
 from postlane.core.alerts.distrust import Seldom, distrust
 from postlane.core.events.request import MailRequested
-from postlane.core.events.status import SmtpReply
 from postlane.core.limits.circuit import Refusal
 from postlane.core.limits.governor import Governor
 from postlane.core.limits.held_senders import HeldSenders, Trial, sender_of
@@ -25,6 +24,7 @@ from postlane.core.limits.permission import (
     Unheard,
     Unsent,
 )
+from postlane.core.limits.share import CAUSES_OF_ALL
 from postlane.core.sending.dead_limit import DeadLimit
 from postlane.core.sending.lane_mail import Attempt, AttemptEnded
 from postlane.core.sending.screening import Screened, conclude
@@ -247,7 +247,7 @@ class RelayDesk:
             case RelayHeld():
                 counted = judgement.reply.phase not in BEFORE_MAIL
                 refusal = self._refusal(judgement.cause, judgement.reason, judgement.wait_seconds)
-                return TurnedAway(refusal, counted, spoken=isinstance(judgement.reply, SmtpReply))
+                return TurnedAway(refusal, counted, of_all=judgement.cause in CAUSES_OF_ALL)
             case SenderHeld():
                 return Answered()
             case Attempted():
@@ -264,7 +264,7 @@ class RelayDesk:
         )
         if too_many is not None:
             log.error("too_many_dead", relay=self.name, reason=too_many)
-            return TurnedAway(self._refusal(CAUSE_TOO_MANY_DEAD, too_many, None), counted=True, spoken=False)
+            return TurnedAway(self._refusal(CAUSE_TOO_MANY_DEAD, too_many, None), counted=True)
         if sent and self.governor.trip is not None:
             self._parts.limit.forget()
         return Answered()

@@ -149,7 +149,7 @@ class RelayShare:
         """See Share."""
         leave = self._passes.pop(ticket)
         match ending:
-            case TurnedAway(spoken=True):
+            case TurnedAway(of_all=True):
                 refusal = ending.refusal
                 self._step(
                     Refused(

@@ -148,7 +148,7 @@ class Governor:
             self.pace.answered(to_us(now))
 
     def _turned_away(self, ticket: Ticket, ending: TurnedAway, now: float) -> None:
-        if self._share is not None and ending.spoken:
+        if self._share is not None and ending.of_all:
             if self._share.trip() is None:
                 self.pace.throttled(ending.refusal.cause, to_us(now))
             return

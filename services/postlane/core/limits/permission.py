@@ -87,12 +87,12 @@ class Answered:
 class TurnedAway:
     """The relay takes nothing at all. `counted`: it may have counted the mail (it came as far as MAIL FROM).
 
-    `spoken` False: it said nothing of the kind, it was merely not to be reached from here.
+    `of_all`: whoever else uses the account would hear the same, so all its senders wait.
     """
 
     refusal: Refusal
     counted: bool
-    spoken: bool = True
+    of_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,17 @@
 """The seam between a relay's governor and those who share the relay with it: what the lease allows, and what holds all of them.
 
-Without a share a governor rules alone. With one, connections come from the lease, and what the relay *says* against one sender holds
-all, until one of all probes. What only the network did to this sender is its own circuit's business: it may be the only one cut off.
+Without a share a governor rules alone. With one, connections come from the lease, and what the relay says about the account holds all
+senders, until one of all probes. What happens to one sender's host, network or session is its own circuit's business: were every
+"421 try again" to stop all, one host with a bad network could.
 """
 
 from typing import Protocol
 
 from postlane.core.limits.circuit import Trip
 from postlane.core.limits.permission import Ending, Hold, Ticket
+
+CAUSES_OF_ALL = frozenset({"quota", "rate", "throttled", "auth"})
+"""What is said of the account, not of who connects."""
 
 
 class Share(Protocol):
