@@ -119,17 +119,37 @@ def report_json(report: RelayReport, survey: Survey) -> Json:
     }
 
 
-def pause_json(relay: str, pause: Pause | None, *, changed: bool) -> Json:
+def pause_json(relay: str, pause: Pause | None, *, changed: bool, probed: bool = False) -> Json:
     """What `pause` and `resume` have come to; the keys are stable."""
     return {
         "relay": relay,
         "paused": pause is not None,
         "changed": changed,
+        "probed": probed,
         "reason": None if pause is None else pause.reason,
         "by": None if pause is None else pause.by,
         "since": None if pause is None else iso(moment(pause.since)),
         "until": None if pause is None or pause.until is None else iso(moment(pause.until)),
     }
+
+
+def resume_lines(relay: str, pause: Pause | None, hold: RelayView | None) -> list[str]:
+    """What `resume` has come to: a pause that has ended, and a hold that is to be tried."""
+    if pause is not None:
+        lines = [f"relay {relay} goes on within seconds; it was paused {pause_words(pause)}"]
+    else:
+        lines = [f"relay {relay} is not paused"]
+    if hold is not None:
+        cause = "" if hold.cause is None else f" ({hold.cause})"
+        lines.append(
+            f"it holds mail back{cause}: senders try it within seconds with a single mail, and go on once that was answered; "
+            "a budget of the configuration that is used up still holds"
+        )
+    elif pause is None:
+        lines.append(
+            "nothing says that it holds mail back; senders that know of a hold try it again within seconds"
+        )
+    return lines
 
 
 def pause_words(pause: Pause) -> str:

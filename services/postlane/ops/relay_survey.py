@@ -18,7 +18,7 @@ from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.limits.permission import Never
 from postlane.core.relays.backlog import Parked, Unread, Waiting, seconds_through, waiting_by_route
-from postlane.core.relays.relay_state import RelayView, hear, view_relay
+from postlane.core.relays.relay_state import RelayState, RelayView, cut_short, hear, view_relay
 from postlane.core.routing.routes import Route, route_of
 from postlane.core.sending.pointers import BadPointers, decode_pointers
 from postlane.ops.scanning import Step, bounds_of, partitions_of, scan
@@ -67,13 +67,20 @@ class Surveyor:
     group: str
     step: Step | None = None
 
+    def hold_of(self, relay: str, settings: Settings, now: datetime) -> RelayView | None:
+        """What senders said of a hold of this relay that is not over, be it for a limit or a fault; a person's pause is none."""
+        view = view_relay(
+            relay, None, hear(self._newest_statuses(), settings.mail_routes()), settings.mail_routes(), now
+        )
+        return view if view.state in {RelayState.HELD, RelayState.DUE} else None
+
     def survey(self, settings: Settings, now: datetime) -> Survey:
         """Look at everything."""
         routes = settings.mail_routes()
         standing = read_pauses(self.log, self.codec, self.control, settings.relays)
         statuses = self._newest_statuses()
         waiting, estimated = self._waiting(statuses, routes, now)
-        heard = hear(statuses, routes)
+        heard = cut_short(hear(statuses, routes), standing.resumptions)
         relays = [
             _report(
                 view_relay(name, standing.pause_of(name, now.timestamp()), heard, routes, now),

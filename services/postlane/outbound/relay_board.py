@@ -27,6 +27,7 @@ class RelayBoard:
         self.routes = {route.name: route for route in routes}
         self._turns = RelayTurns()
         self._wanted: dict[str, int] = {}
+        self._senders_due = False
         self.started = 0
 
     def pause_changed(self, relay: str, pause: Pause | None) -> None:
@@ -38,6 +39,17 @@ class RelayBoard:
             desk.governor.resume()
         else:
             desk.governor.pause(f"paused by {pause.by}: {pause.reason}", pause.until, pause.since)
+
+    def resumed(self, relay: str, now: float) -> None:
+        """A person wants this relay, and the senders that it refused, to be tried again at once."""
+        desk = self.desks.get(relay)
+        if desk is not None and desk.probe_now(now):
+            self._senders_due = True
+
+    def take_senders_due(self) -> bool:
+        """Whether mail that waits for its sender is due since this was asked last."""
+        due, self._senders_due = self._senders_due, False
+        return due
 
     @property
     def in_flight(self) -> int:

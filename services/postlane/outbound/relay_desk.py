@@ -159,6 +159,12 @@ class RelayDesk:
         if isinstance(errand.trial, Trial):
             self._parts.senders.ended(errand.trial)
 
+    def probe_now(self, now: float) -> bool:
+        """Ask the relay again at once where it is held, and about each sender that it refused; True where it refused any."""
+        if self.governor.probe_now(now):
+            log.info("relay_probe_wanted", relay=self.name)
+        return self._parts.senders.probe_now(now)
+
     def _part(self, recipients: int, now: float) -> int:
         """To how many of them a mail may go at once."""
         part = min(recipients, self._parts.recipients_max or recipients)

@@ -320,8 +320,8 @@ class Sender:
         self.parts.health.set(
             "control", known, "" if known else "reading what operators want; nothing starts before"
         )
-        holds = {name: desk.governor.hold(time.time()) for name, desk in self.parts.relays.desks.items()}
-        self.parts.alarms.observe(look(self.parts.gauges, holds))
+        governors = {name: desk.governor for name, desk in self.parts.relays.desks.items()}
+        self.parts.alarms.observe(look(self.parts.gauges, governors, time.time()))
         late = sorted(p for p, owner in self._owners.items() if owner.lanes.is_late(time.time()))
         self.parts.health.set("commits", not late, LATE.format(late) if late else "")
         if time.monotonic() - self._stumbled_at > KAFKA_QUIET_SECONDS:

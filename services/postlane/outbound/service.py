@@ -75,6 +75,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
                 codec=codec,
                 topic=settings.kafka.topic(CONTROL),
                 relay_changed=relays.board.pause_changed,
+                relay_resumed=relays.board.resumed,
             )
         )
         tools = _Tools(

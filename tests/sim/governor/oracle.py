@@ -92,6 +92,10 @@ class Oracle:
         if self.paused:
             self.paused, self.answers = False, 0
 
+    def hastens(self, now: float) -> None:
+        if self.held_until is not None:
+            self.held_until = min(self.held_until, now)
+
     def is_paused(self, now: float) -> bool:
         if self.paused and self.paused_until is not None and now >= self.paused_until:
             self.resumes()

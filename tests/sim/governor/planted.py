@@ -183,6 +183,16 @@ class NamedWaitIgnored(_Governor):
             return self._policy.hold_seconds
 
 
+class HasteOpens(_Governor):
+    """A person who wants the relay to be asked again lets all its mail go at once."""
+
+    class circuit(Circuit):  # noqa: N801
+        def hasten(self, now: float) -> bool:
+            del now
+            self.state, self.trip = CircuitState.OPEN, None
+            return True
+
+
 class AnswerEndsPause(_Governor):
     """The answer to a mail that was in flight ends a person's pause."""
 
@@ -230,6 +240,7 @@ PLANTED: tuple[type[Planted], ...] = (
     WaveAtRelease,
     LateAnswerOpens,
     NamedWaitIgnored,
+    HasteOpens,
     AnswerEndsPause,
     ProbeForgotten,
     NeverWidens,

@@ -47,8 +47,8 @@ BUDGETS = (
 RECIPIENTS_MAX = 5
 CAUSES = ("quota", "rate", "connections", "connection")
 CHECK_SHARE = 0.3  # of the waits that are named, so many are tried out on a copy
-MOVES = ("start", "end", "time", "pause", "resume", "restart")
-WEIGHTS = (40, 30, 22, 1, 4, 1)
+MOVES = ("start", "end", "time", "pause", "resume", "hasten", "restart")
+WEIGHTS = (40, 30, 22, 1, 4, 1, 1)
 
 
 class World:
@@ -188,6 +188,12 @@ class World:
         self.governor.resume()
         self.oracle.resumes()
         self._say("resume")
+
+    def _hasten(self) -> None:
+        """A person wants a held relay to be asked again."""
+        self.governor.probe_now(self.now)
+        self.oracle.hastens(self.now)
+        self._say("probe now")
 
     def _restart(self) -> None:
         """The process dies; what was in flight may have arrived at any time up to now."""

@@ -64,6 +64,10 @@ class Knowledge:
                 case MailDecided():
                     self.decisions[command.origin] = command
 
+    def resumed(self, now: float) -> None:
+        """Every held sender may be probed, still by one mail each."""
+        self.refused = {sender: min(until, now) for sender, until in self.refused.items()}
+
     def answered(self, attempt: Attempt, judgement: Judgement, now: float) -> None:
         """A relay has answered; what it says of a sender counts if it was free, or of its probe."""
         sender = sender_of_mail(attempt.content)

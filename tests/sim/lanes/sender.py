@@ -22,6 +22,7 @@ from postlane.core.sending.lane_mail import (
     NotStarted,
     RouteHolds,
     RouteOpens,
+    SendersDue,
     SlotsFree,
     Staged,
     Tick,
@@ -41,6 +42,7 @@ from sim.lanes.transaction import UNKNOWN_SHARE, Progress, Transaction
 # How often each move of a running sender is made, in percent; the order is that of Sender.act.
 MOVE_PERCENT = (20, 20, 20, 8, 4, 2, 4, 22)
 RELAY_OPENS_SHARE = 0.1
+RESUME_SHARE = 0.02  # a person wants refused senders to be tried again
 NO_ROOM_SHARE = 0.1  # a free slot, but a budget that the mail does not fit into
 
 
@@ -54,6 +56,8 @@ class Observer(Protocol):
     def starting(self, sender: "Sender", attempt: Attempt, now: float) -> None: ...
 
     def answered(self, sender: "Sender", attempt: Attempt, answered: Answered, now: float) -> None: ...
+
+    def resumed(self, sender: "Sender", now: float) -> None: ...
 
     def cut(self, sender: "Sender", batch: WriteBatch) -> None: ...
 
@@ -117,6 +121,10 @@ class Sender:
             return
         if self.held and rnd.random() < RELAY_OPENS_SHARE:
             self._open_route(min(self.held), now)
+        if len(self.senders) and rnd.random() < RESUME_SHARE:
+            self.senders.probe_now(now)
+            self.site.observer.resumed(self, now)
+            self._step(SendersDue(), now)
         moves = (
             self._fetch,
             self._fill_slots,

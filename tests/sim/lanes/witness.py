@@ -98,6 +98,11 @@ class Witness:
         if sender.number == self.owner and listed:
             raise Violation(f"NothingSentAfterDone: {start} was suppressed for {_initials(listed)}")
 
+    def resumed(self, sender: Sender, now: float) -> None:
+        """A person wants the senders that the relay refused to be tried again."""
+        self.senders[sender.number].resumed(now)
+        self.trace.append(f"  sender{sender.number} may ask about every sender again")
+
     def answered(self, sender: Sender, attempt: Attempt, answered: Answered, now: float) -> None:
         """The relay has taken a mail for some, or none."""
         record = self._record(attempt)

@@ -209,3 +209,20 @@ async def test_a_system_on_trial_mails_its_testers_alone(tmp_path: Path) -> None
         site.ask(request("t", "1", ("customer@x", "kim@test.example")))
         await until(lambda: site.ends() == [MailState.SENT])
         assert [mail.recipients for mail in sink.taken] == [("qa@test.example", "kim@test.example")]
+
+
+async def test_a_held_relay_is_asked_again_at_once_when_a_person_says_so(tmp_path: Path) -> None:
+    script = replace(QUOTA)
+    sink = MemorySink(script)
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(hold_seconds=3600)) as site:
+        site.produce("a", "b", "c")
+        await until(lambda: len(site.statuses()) == 3)
+        asked = sink.attempts
+        site.command(Wish.RESUME_RELAY, relay="r")
+        await until(lambda: sink.attempts == asked + 1)  # one mail tries, and is refused
+        sink.script = RelayScript()
+        site.command(Wish.RESUME_RELAY, relay="other")
+        site.command(Wish.RESUME_RELAY, relay="r")
+        await until(lambda: site.ends() == [MailState.SENT] * 3)
+        assert sink.attempts == asked + 1 + 3
+        assert all(status.attempt <= 1 for status in site.statuses())

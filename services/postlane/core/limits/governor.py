@@ -265,6 +265,10 @@ class Governor:
             self._pause = None
             self.pace.held()
 
+    def probe_now(self, now: float) -> bool:
+        """Let a single mail show at once whether a held relay takes mail again; True where it is held. Budgets and pauses stand."""
+        return self.circuit.hasten(now)
+
     def hold(self, now: float) -> Hold | None:
         """Why mail waits here, for people; `since` is when it began to, whatever reasons there have been since.
 
@@ -280,6 +284,11 @@ class Governor:
             return None
         self._held_since = hold.since if self._held_since is None else min(self._held_since, hold.since)
         return replace(hold, since=self._held_since)
+
+    def trouble(self, now: float) -> Hold | None:
+        """The circuit's hold that a person's pause hides: pausing a broken relay does not mend it."""
+        paused = (hold := self._stopped(now)) is not None and hold is self._pause
+        return self._hold_of(self.circuit.trip) if paused and self.circuit.trip is not None else None
 
     def usage(self, now: float) -> tuple[str, ...]:
         """Each limit and how much of it is used, in words."""

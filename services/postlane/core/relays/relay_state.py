@@ -7,7 +7,7 @@ PAUSED       a person has paused it (mail.control)
 HELD         senders said that it is held, or another one with which it shares every route of that one, and until when; that time has not
              come, and it has answered nothing since
 PASSED_OVER  a relay that sends only while this one is held has answered later
-DUE          it was held, and the time is over: the next mail tries it. With mail that goes on waiting, a probe was refused, or no sender runs
+DUE          it was held, and the time is over or a person has it tried again: the next mail tries it. With mail that goes on waiting, a probe was refused, or no sender runs
 SENDS        it has answered since
 UNKNOWN      no status that was looked at names it
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from postlane.core.control.standing import Pause
+from postlane.core.control.standing import Pause, Resumption
 from postlane.core.events.status import MailState, MailStatus
 from postlane.core.history import tells_of_hold
 from postlane.core.instants import moment
@@ -107,6 +107,16 @@ def hear(statuses: Iterable[MailStatus], routes: Sequence[Route]) -> dict[str, H
         elif status.state is MailState.SENT or status.reply is not None:
             heard[status.relay] = Heard(before.hold, status.occurred_at)
     return heard
+
+
+def cut_short(heard: Mapping[str, Heard], resumptions: Mapping[str, Resumption]) -> dict[str, Heard]:
+    """The same, where people had relays tried again before the time that senders had told."""
+    cut = dict(heard)
+    for relay, resumption in resumptions.items():
+        hold, at = cut.get(relay, Heard()).hold, moment(resumption.at)
+        if hold is not None and hold.told_at <= at and hold.stands(at):
+            cut[relay] = replace(cut[relay], hold=replace(hold, until=at))
+    return cut
 
 
 def _hold(before: Heard, status: MailStatus) -> HoldWord:

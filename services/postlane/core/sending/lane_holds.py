@@ -62,12 +62,25 @@ def sender_held(lanes: Lanes, mail: LaneMail, held: SenderHeld, ended: AttemptEn
     again_at = now + held.wait_seconds
     mail.due = again_at if expiry is None else min(again_at, expiry)
     mail.first_seen += max(0.0, mail.due - now)
+    mail.for_sender = True
     mail.cause, mail.reason = held.cause, held.reason
     lanes.record(Outcome(mail, lanes.scribe.sender_held(mail, held, ended, now), now))
     if mail.due - now > lanes.policy.retry.memory_delay_seconds:
         lane = lanes.lanes[mail.lane]
         lanes.journal(lane, mail)
         lanes.park(lane, now, BEHIND)
+
+
+def senders_due(lanes: Lanes, now: float) -> Iterator[Effect]:
+    """Try at once what waits for its sender. A wait that was not waited is age again."""
+    for mail in lanes.mails.values():
+        if mail.for_sender and mail.due > now:
+            mail.first_seen -= mail.due - now
+            mail.due = now
+    for lane in list(lanes.lanes.values()):
+        if lane.mails and lane.mails[0].for_sender:
+            lanes.place(lane, now)
+    yield from loads_of_all(lanes, now)
 
 
 def ticket_held(lanes: Lanes, event: TicketHeld, now: float) -> Iterator[Effect]:
