@@ -69,9 +69,10 @@ class Surveyor:
 
     def hold_of(self, relay: str, settings: Settings, now: datetime) -> RelayView | None:
         """What senders said of a hold of this relay that is not over, be it for a limit or a fault; a person's pause is none."""
-        view = view_relay(
-            relay, None, hear(self._newest_statuses(), settings.mail_routes()), settings.mail_routes(), now
-        )
+        routes = settings.mail_routes()
+        resumptions = read_pauses(self.log, self.codec, self.control, [relay]).resumptions
+        heard = cut_short(hear(self._newest_statuses(), routes), resumptions)
+        view = view_relay(relay, None, heard, routes, now)
         return view if view.state in {RelayState.HELD, RelayState.DUE} else None
 
     def survey(self, settings: Settings, now: datetime) -> Survey:
