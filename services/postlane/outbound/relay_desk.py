@@ -208,7 +208,9 @@ class RelayDesk:
         return message_id, self._parts.senders.judged(errand.trial, judgement, time.time(), _jitter())
 
     async def _try(self, request: MailRequested, errand: Errand) -> tuple[str | None, Judgement]:
-        asked = errand.recipients
+        asked, by_a_person = errand.recipients, errand.attempt.wanted_by_a_person
+        if not (nobody := self._parts.screen(asked, by_a_person)).envelope:
+            return None, conclude(nobody, None)  # its attachments may be missing: nobody is to get them
         try:
             blobs = {
                 attachment.blob.sha256: await self._parts.blobs.get(attachment.blob)
@@ -230,7 +232,7 @@ class RelayDesk:
         if not recipients:
             reason = f"the request does not name {', '.join(asked)}"
             return mail.message_id, _all_wait(asked, CAUSE_NOT_BUILT, reason)
-        screened = self._parts.screen(recipients, errand.attempt.wanted_by_a_person)
+        screened = self._parts.screen(recipients, by_a_person)
         judgement = await self._send(mail, screened.envelope, errand) if screened.envelope else None
         return mail.message_id, conclude(screened, judgement)
 
@@ -324,6 +326,10 @@ def _log_attempt(
         case Attempted(waiting=(first, *others)):
             said.info(
                 "mail_deferred", cause=first.cause, reason=describe(first.answer), waiting=1 + len(others)
+            )
+        case Attempted(delivered=(), suppressed=(unwanted, *others)):
+            said.info(
+                "mail_suppressed", cause=unwanted.cause, reason=unwanted.reason, suppressed=1 + len(others)
             )
         case Attempted():
             said.info("mail_sent", recipients=len(judgement.delivered))
