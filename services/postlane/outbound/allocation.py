@@ -63,6 +63,7 @@ class _Held:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     session: int = -1
     inbox: list[LogRecord] = field(default_factory=list)
+    probes_wanted: set[str] = field(default_factory=set)
 
 
 class Allocation:
@@ -75,11 +76,16 @@ class Allocation:
         self._member: asyncio.Future[GroupMember] = self._loop.create_future()
         self._wanted = {parts.records.place_of(relay).partition for relay in parts.terms}
 
-    @property
-    def relays(self) -> frozenset[str]:
-        """Whose allocator this process is, as the group has it."""
-        place = self._parts.records.place_of
-        return frozenset(relay for relay in self._parts.terms if place(relay).partition in self._held)
+    def allots(self, relay: str) -> bool:
+        """Whether this process is the relay's allocator, as the group has it."""
+        return self._parts.records.place_of(relay).partition in self._held
+
+    def probe_wanted(self, relay: str) -> None:
+        """A person wants a held relay tried at once; the word of whose allocator we are not concerns another process."""
+        held = self._held.get(self._parts.records.place_of(relay).partition)
+        if held is not None:
+            held.probes_wanted.add(relay)
+            held.wake.set()
 
     async def join(self) -> None:
         """Become a member."""
@@ -223,6 +229,8 @@ class _PartitionAllocator:
         if records:
             entries = self._parts.records.entries(records)
             self._office.read(entries, records[-1].offset + 1, self._parts.steady())
+        while held.probes_wanted:
+            self._office.probe_wanted(held.probes_wanted.pop(), self._parts.steady())
 
     async def _write(self, decided: Decided) -> None:
         """One transaction. Raises Fenced; LogUnavailable after which it surely did not happen."""

@@ -40,6 +40,11 @@ class RelayBoard:
         else:
             desk.governor.pause(f"paused by {pause.by}: {pause.reason}", pause.until, pause.since)
 
+    def is_cut_off(self, relay: str) -> bool:
+        """Whether our own circuit to this relay is open, whatever holds for other senders."""
+        desk = self.desks.get(relay)
+        return desk is not None and desk.governor.circuit.trip is not None
+
     def resumed(self, relay: str, now: float) -> None:
         """A person wants this relay, and the senders that it refused, to be tried again at once."""
         desk = self.desks.get(relay)

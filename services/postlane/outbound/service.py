@@ -26,6 +26,7 @@ from postlane.core.sending.retry import RetryPolicy, parse_schedule
 from postlane.core.smtp.smtp_reply import Classifier
 from postlane.core.smtp.smtp_rules import BadRules
 from postlane.outbound.alarms import Alarms
+from postlane.outbound.allocation import Allocation
 from postlane.outbound.control import ControlReader
 from postlane.outbound.control_watch import ControlWatch, ControlWatchParts
 from postlane.outbound.gauges import Gauges
@@ -60,8 +61,15 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         gauges = Gauges(runtime.metrics)
         notifier = Notifier(channels_of(settings.notify), runtime.metrics)
-        alarms = Alarms(settings.notify, notifier, runtime.metrics, runtime.instance)
         sharing, allocation = wire_sharing(settings, event_log, codec, runtime.instance)
+        alarms = Alarms(
+            settings.notify,
+            notifier,
+            runtime.metrics,
+            runtime.instance,
+            # What only this sender has met, the allocator may not know.
+            is_speaker=lambda relay: allocation.allots(relay) or relays.board.is_cut_off(relay),
+        )
         relays = wire_relays(
             settings,
             gauges,
@@ -75,7 +83,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
                 codec=codec,
                 topic=settings.kafka.topic(CONTROL),
                 relay_changed=relays.board.pause_changed,
-                relay_resumed=relays.board.resumed,
+                relay_resumed=lambda relay, now: _resumed(relays, allocation, relay, now),
             )
         )
         tools = _Tools(
@@ -100,6 +108,12 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             await asyncio.to_thread(member.close)
             await asyncio.gather(relays.close(), notifier.close(), sharing.close())
             await allocation.close()
+
+
+def _resumed(relays: Relays, allocation: Allocation, relay: str, now: float) -> None:
+    """A person wants a held relay tried again: our own circuit, and as its allocator all senders."""
+    relays.board.resumed(relay, now)
+    allocation.probe_wanted(relay)
 
 
 def the_classifier(settings: Settings) -> Classifier:

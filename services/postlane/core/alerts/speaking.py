@@ -25,15 +25,18 @@ class Speaking:
     def __init__(self, is_speaker: IsSpeaker) -> None:
         self._is_speaker = is_speaker
         self._left_to_others: set[Key] = set()
+        self._told: set[Key] = set()  # who told people of a trouble tells them of its end
 
     def step(self, effects: Sequence[Effect], raised: Iterable[Alert]) -> list[Effect]:
         """Which of these effects people are to be told by this process; `raised` are all alerts that stand now."""
         told: list[Effect] = []
         for effect in effects:
             key = effect.alert.condition.key
-            if self._speaks(effect.alert.condition):
+            own_end = isinstance(effect, Clear) and key in self._told
+            if own_end or self._speaks(effect.alert.condition):
                 told.append(effect)
                 self._left_to_others.discard(key)
+                self._note(key, effect)
             elif isinstance(effect, Raise):
                 self._left_to_others.add(key)
             elif isinstance(effect, Clear):
@@ -43,8 +46,16 @@ class Speaking:
     def _taken_over(self, raised: Iterable[Alert]) -> list[Effect]:
         """What the speaker before may not have told."""
         mine = [a for a in raised if a.condition.key in self._left_to_others and self._speaks(a.condition)]
-        self._left_to_others -= {alert.condition.key for alert in mine}
+        keys = {alert.condition.key for alert in mine}
+        self._left_to_others -= keys
+        self._told |= keys
         return [Raise(alert) for alert in mine]
+
+    def _note(self, key: Key, effect: Effect) -> None:
+        if isinstance(effect, Clear):
+            self._told.discard(key)
+        else:
+            self._told.add(key)
 
     def _speaks(self, condition: Condition) -> bool:
         return not KINDS[condition.alert].shared or self._is_speaker(condition.subject)

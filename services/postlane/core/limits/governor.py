@@ -266,7 +266,10 @@ class Governor:
             self.pace.held()
 
     def probe_now(self, now: float) -> bool:
-        """Let a single mail show at once whether a held relay takes mail again; True where it is held. Budgets and pauses stand."""
+        """Let a single mail show at once whether a held relay takes mail again; True where it is held. Budgets and pauses stand.
+
+        For a hold of all senders its allocator must be asked, too.
+        """
         return self.circuit.hasten(now)
 
     def hold(self, now: float) -> Hold | None:
@@ -288,7 +291,7 @@ class Governor:
     def trouble(self, now: float) -> Hold | None:
         """The circuit's hold that a person's pause hides: pausing a broken relay does not mend it."""
         paused = (hold := self._stopped(now)) is not None and hold is self._pause
-        return self._hold_of(self.circuit.trip) if paused and self.circuit.trip is not None else None
+        return self._hold_of(trip) if paused and (trip := self.trip) is not None else None
 
     def usage(self, now: float) -> tuple[str, ...]:
         """Each limit and how much of it is used, in words."""

@@ -16,6 +16,7 @@ from postlane.core.sharing.allocator import (
     Committed,
     Entry,
     Office,
+    ProbeWanted,
     Read,
     SnapshotDue,
     Tick,
@@ -75,6 +76,11 @@ class PartitionOffice:
         self._in_office = True
         for relay in self.allocators:
             self._step(relay, CaughtUp(), now)
+
+    def probe_wanted(self, relay: str, now: float) -> None:
+        """A person wants a held relay tried at once."""
+        if relay in self.allocators:
+            self._step(relay, ProbeWanted(), now)
 
     def decide(self, now: float) -> Decided | None:
         """What is to be written now; nothing while a transaction is not ended yet."""

@@ -68,6 +68,14 @@ def test_a_speaker_who_comes_back_does_not_repeat_itself() -> None:
     assert process.sees(T0 + 2, condition()) == []
 
 
+def test_who_told_of_a_trouble_tells_of_its_end() -> None:
+    process = Process(speaks=True)
+    process.sees(T0, condition())
+    process.speaks = False
+    assert process.sees(T0 + 3700, condition()) == []
+    assert process.sees(T0 + 3800) == [Clear]
+
+
 def test_what_only_one_process_sees_it_tells_itself() -> None:
     process = Process(speaks=False)
     own = (AlertName.DEAD_LETTERS_GROW, AlertName.BACKLOG_OLD, AlertName.RELAY_DISTRUSTED)
@@ -88,7 +96,7 @@ def test_whoever_speaks_what_stands_has_been_told(moves: list[tuple[int, bool, f
             process.speaks = number == speaker
         for number, process in enumerate(processes):
             for told in process.sees(now, *([condition()] if seen else [])):
-                assert number == speaker
+                assert number == speaker or told is Clear
                 heard[number] = told is not Clear
         if processes[speaker].alerts.raised:
             assert heard[speaker]
