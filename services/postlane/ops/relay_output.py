@@ -28,6 +28,9 @@ def report_lines(report: RelayReport, survey: Survey) -> Iterator[str]:
     limits = ", ".join(section.budgets) or "no budgets"
     ramp = "" if section.warm_up is None else f"; warm-up {section.warm_up}, since {section.warm_up_since}"
     yield f"  {section.host}:{section.port}; {section.connections} connections; {limits}{ramp}"
+    for words in report.usage.words(survey.now):
+        yield f"  {words}, by all senders"
+    yield f"  senders that share it now: {report.usage.senders}"
     ways = [_route_words(route, view.relay, report) for route in survey.routes if route.name in report.routes]
     yield f"  routes: {', '.join(ways) or 'none leads here: it is not used'}"
     if ways:
@@ -98,6 +101,8 @@ def report_json(report: RelayReport, survey: Survey) -> Json:
         "port": section.port,
         "connections": section.connections,
         "budgets": list(section.budgets),
+        "used": list(report.usage.words(survey.now)),
+        "senders": report.usage.senders,
         "warm_up": section.warm_up,
         "warm_up_since": None if section.warm_up_since is None else section.warm_up_since.isoformat(),
         "routes": [
