@@ -189,7 +189,8 @@ class RelayShare:
         self._step(Tick())
 
     def leave(self) -> None:
-        """The last attempt is over: others may have what is left."""
+        """The last attempt is over and the sessions are closed: others may have what is left."""
+        self._step(self._demand(0, self._steady()))
         self._step(Leave())
 
     def _bound(self, sink: Sessions, now: float) -> None:

@@ -106,7 +106,8 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             await sender.run(runtime.stop)
         finally:
             await asyncio.to_thread(member.close)
-            await asyncio.gather(relays.close(), notifier.close(), sharing.close())
+            await asyncio.gather(relays.close(), notifier.close())
+            await sharing.close()
             await allocation.close()
 
 
