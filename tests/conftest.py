@@ -1,10 +1,10 @@
-"""Fixtures for all tests: the real servers of `plugins/stack.py`, started only if a test asks for them."""
+"""Fixtures for all tests: the real servers of `plugins/`, started only if a test asks for them."""
 
 import signal
 
 from hypothesis import settings
 
-pytest_plugins = ["plugins.stack"]
+pytest_plugins = ["plugins.stack", "plugins.objects"]
 
 # How long an example takes says how busy the machine is; speed is measured in benchmarks/.
 settings.register_profile("postlane", deadline=None)
