@@ -137,14 +137,6 @@ class TopicsSection(Section):
         return self
 
 
-class BlobsSection(Section):
-    """Where raw mail and large attachments are kept."""
-
-    directory: Path = Field(
-        Path("/var/lib/postlane/blobs"), description="shared by all services and the ticketing system"
-    )
-
-
 class OnDead(StrEnum):
     """What becomes of a ticket whose mail has died."""
 

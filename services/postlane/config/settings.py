@@ -15,12 +15,12 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from postlane.config.blobs_section import BlobsSection
 from postlane.config.notify_section import NotifySection
 from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
 from postlane.config.safety_section import SafetySection
 from postlane.config.sections import (
-    BlobsSection,
     HttpSection,
     InboundSection,
     KafkaSection,

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import CannotStart, Runtime
@@ -19,11 +19,11 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     """Poll the mailboxes until `runtime.stop` is set, then finish what is running and give them back. Raises CannotStart."""
     if not settings.mailboxes:
         raise CannotStart("[mailboxes]: none is configured; add a section [mailboxes.NAME]")
-    blobs = BlobDirectory(settings.blobs.directory)
     try:
+        blobs = open_blob_store(settings.blobs)
         await blobs.prepare()
     except BlobStoreError as error:
-        raise CannotStart(f"[blobs] directory: {error}") from None
+        raise CannotStart(f"[blobs]: {error}") from None
     if not await await_topics(settings, NAMES, runtime):
         return
     codec = await await_codec(settings, (MailReceived, MailboxCursor), runtime)

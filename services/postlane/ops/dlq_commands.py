@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.causes import known_causes
 from postlane.core.dlq import DeadMail, Place, Plan, Selection, plan_discard, plan_replay, unknown_causes
@@ -229,7 +229,10 @@ def _refuse_unlimited(selection: Selection, *, everything: bool) -> None:
 
 
 def _dlq(session: Session) -> DlqLog:
-    blobs = BlobDirectory(session.settings.blobs.directory)
+    try:
+        blobs = open_blob_store(session.settings.blobs)
+    except BlobStoreError as error:
+        raise CommandFailed(str(error)) from None
     return DlqLog(session.log, blobs, main=session.topic(OUTBOUND), dlq=session.topic(DLQ))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.config.relay_section import RelaySection
 from postlane.config.sections import OutboundSection
@@ -86,7 +86,7 @@ def _desk(settings: Settings, share: RelayShare, sink: SmtpSink, tools: _Tools) 
             senders=HeldSenders(relay.hold_seconds_max),
             limit=DeadLimit(DeadLimitPolicy(outbound.dead_limit_mails, outbound.dead_limit_share)),
             sink=sink,
-            blobs=BlobDirectory(settings.blobs.directory),
+            blobs=open_blob_store(settings.blobs),
             classify=tools.classify,
             build=BuildPolicy(keys=settings.signing.signing_keys(), plus_address=outbound.plus_address),
             screen=tools.screen,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from postlane.adapters.avro_codec import Codec
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.kafka_produce import produce_all
 from postlane.adapters.notifier import Notifier, channels_of
@@ -41,6 +41,7 @@ from postlane.outbound.sharing_wiring import RELAYS, wire_sharing
 from postlane.outbound.suppressor import Suppressor, SuppressorParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
+from postlane.ports import BlobStore, BlobStoreError
 
 SOURCE = "/postlane/outbound"
 CONTROL = "mail.control"
@@ -51,7 +52,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     """Send mail until `runtime.stop` is set, then finish what is in flight and give the partitions back. Raises CannotStart."""
     if not settings.relays:
         raise CannotStart("[relays]: at least one relay is needed; `postlane config example` shows one")
-    classifier = the_classifier(settings)
+    classifier, blobs = the_classifier(settings), the_blobs(settings)
     loop = asyncio.get_running_loop()
     if not await await_topics(settings, (*TOPICS, RELAYS), runtime):
         return
@@ -89,6 +90,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         tools = _Tools(
             event_log=event_log,
             codec=codec,
+            blobs=blobs,
             relays=relays,
             gauges=gauges,
             alarms=alarms,
@@ -125,6 +127,14 @@ def the_classifier(settings: Settings) -> Classifier:
         raise CannotStart(f"outbound.reply_rules_file: {error}") from None
 
 
+def the_blobs(settings: Settings) -> BlobStore:
+    """Where attachments lie and large copies go. Raises CannotStart."""
+    try:
+        return open_blob_store(settings.blobs)
+    except BlobStoreError as error:
+        raise CannotStart(f"[blobs]: {error}") from None
+
+
 def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPolicy:
     """The limits of a partition's lanes."""
     retry = RetryPolicy(
@@ -151,6 +161,7 @@ class _Tools:
 
     event_log: KafkaLog
     codec: Codec
+    blobs: BlobStore
     relays: Relays
     gauges: Gauges
     alarms: Alarms
@@ -159,11 +170,10 @@ class _Tools:
 
 
 def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
-    event_log, codec = tools.event_log, tools.codec
+    event_log, codec, blobs = tools.event_log, tools.codec, tools.blobs
     main, retry, status, dlq, control = (settings.kafka.topic(name) for name in TOPICS)
     topics = OutboundTopics(main=main, retry=retry, status=status, dlq=dlq)
     group = settings.kafka.group("outbound")
-    blobs = BlobDirectory(settings.blobs.directory)
     intake = Intake(codec, blocks=settings.kafka.schema_registry_url is not None)
     take_over = TakeOver(
         event_log=event_log,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from postlane.config import sections
+from postlane.config.blobs_section import BlobsSection, S3Section
 from postlane.config.example import NAMED_SECTIONS, example_toml
 from postlane.config.notify_section import NotifyMailSection, NotifySection, WebhookSection
 from postlane.config.oauth_section import OAuthSection
@@ -24,7 +25,8 @@ CHOSEN = {"signing"}  # a default would let no reply join its ticket
 SECTIONS: dict[str, type[Section]] = {
     "kafka": sections.KafkaSection,
     "topics": sections.TopicsSection,
-    "blobs": sections.BlobsSection,
+    "blobs": BlobsSection,
+    "blobs.s3": S3Section,
     "signing": SigningSection,
     "outbound": sections.OutboundSection,
     "relays.main": RelaySection,
@@ -43,7 +45,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 def blocks() -> dict[str, str]:
     """The example's sections by title."""
-    parts = re.split(r"^(?:# )?\[([a-z.]+)\]$", EXAMPLE, flags=re.MULTILINE)
+    parts = re.split(r"^(?:# )?\[([a-z0-9.]+)\]$", EXAMPLE, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
