@@ -28,6 +28,8 @@ from postlane.core.events.received import (
     MatchKind,
     ParseStatus,
     ReceivedAttachment,
+    Scan,
+    ScanVerdict,
     Verdicts,
 )
 from postlane.core.events.relay_lease import (
@@ -72,6 +74,7 @@ RECORDS = {
         MatchCandidate,
         Classification,
         Verdicts,
+        Scan,
         Amount,
         Need,
         Returned,
@@ -96,6 +99,7 @@ ENUMS = {
         ParseStatus,
         MatchKind,
         Label,
+        ScanVerdict,
         Wish,
         LeaseKind,
         ReportOutcome,

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from postlane.config.name_servers import NameServer, read_name_server
 from postlane.config.secrets import Secret, looks_secret
 from postlane.config.section import Section
+from postlane.core.reading.mail_event import INLINE_BYTES_MAX
 from postlane.core.sending.retry import parse_schedule
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -318,6 +319,13 @@ class InboundSection(Section):
     )
     oversize_bytes: int = Field(
         50 * 2**20, ge=2**16, description="larger mail becomes a header-only event, its raw bytes a blob"
+    )
+    inline_bytes: int = Field(
+        16 * 2**10,
+        ge=0,
+        le=INLINE_BYTES_MAX,
+        description=f"attachments up to this size travel in the event, {INLINE_BYTES_MAX} bytes of them at most; "
+        "larger ones go to the blob store, with 0 all of them",
     )
     parse_seconds_max: float = Field(10.0, gt=0, description="a parser process that takes longer is killed")
     parse_workers: int = Field(1, ge=1, le=64, description="parser processes")

@@ -202,6 +202,15 @@ UID_VALIDITY_CHANGES = Counter(
     ("mailbox",),
 )
 
+SCANS = Counter("postlane_inbound_scans", "Attachments by the virus scanner's verdict", ("verdict",))
+SCAN_SECONDS = Histogram(
+    "postlane_inbound_scan_seconds", "Time until the virus scanner's verdict", (), _PARSE_SECONDS
+)
+SCANNER_OK = Gauge(
+    "postlane_inbound_scanner_ok",
+    "0 while the virus scanner fails and attachments are marked ERROR; no series without a scanner",
+)
+
 _BOTH: tuple[Metric, ...] = (
     INFO,
     COMPONENT_OK,
@@ -252,4 +261,7 @@ INBOUND_METRICS: tuple[Metric, ...] = (
     MAILBOX_CONNECTED,
     MAILBOX_ERRORS,
     UID_VALIDITY_CHANGES,
+    SCANS,
+    SCAN_SECONDS,
+    SCANNER_OK,
 )

@@ -1,11 +1,13 @@
 """`postlane inbound`: wires the pollers from the settings and runs them until it is told to stop."""
 
+import asyncio
 import contextlib
 
 from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import CannotStart, Runtime
+from postlane.adapters.scanner import configured_scanner
 from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.settings import Settings
 from postlane.core.events.received import MailboxCursor, MailReceived
@@ -41,6 +43,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             parsers=parsers,
             topics=InboundTopics.with_prefix(settings.kafka.topic_prefix, settings.topics.partitions),
             connect=imap_connect(inbound),
+            scanner=configured_scanner(settings.scan, runtime.metrics, asyncio.get_running_loop().time),
         )
         try:
             await poll_until_stopped(parts)

@@ -8,10 +8,12 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.imap_source import ImapAccount, ImapSource
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
+from postlane.adapters.scanner import Scanner
 from postlane.config.sections import InboundSection, MailboxSection, Tls
 from postlane.config.settings import Settings
 from postlane.core.polling.mailbox import Identity, Limits
 from postlane.core.reading.mail_class import ClassRules
+from postlane.inbound.attachments import AttachmentDesk
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.intake import Intake
 from postlane.inbound.ownership import Ownership, OwnershipParts
@@ -39,6 +41,7 @@ class Parts:
     parsers: ParserPool
     topics: InboundTopics
     connect: Connect
+    scanner: Scanner | None = None
 
 
 def imap_connect(section: InboundSection) -> Connect:
@@ -76,7 +79,8 @@ def make_ownership(
     settings = parts.settings
     group = settings.kafka.group("inbound")
     reader = CursorReader(parts.event_log, parts.codec, parts.topics)
-    intake = Intake(parts.blobs, parts.parsers, parts.codec, parts.topics)
+    attachments = AttachmentDesk(parts.blobs, settings.inbound.inline_bytes, parts.scanner)
+    intake = Intake(parts.blobs, attachments, parts.parsers, parts.codec, parts.topics)
 
     def mailboxes(partition: int) -> list[str]:
         return [name for name in settings.mailboxes if parts.topics.partition_of_mailbox(name) == partition]
