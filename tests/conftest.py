@@ -4,7 +4,7 @@ import signal
 
 from hypothesis import settings
 
-pytest_plugins = ["plugins.stack", "plugins.objects"]
+pytest_plugins = ["plugins.stack", "plugins.objects", "plugins.clamd"]
 
 # How long an example takes says how busy the machine is; speed is measured in benchmarks/.
 settings.register_profile("postlane", deadline=None)

@@ -13,6 +13,7 @@ from postlane.adapters.http_health import Health
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
+from postlane.adapters.scanner import configured_scanner
 from postlane.config.settings import Settings
 from postlane.core.events.received import MailboxCursor, MailReceived
 from postlane.core.metrics import INBOUND_METRICS
@@ -103,6 +104,7 @@ async def inbound_process(
         parsers=parsers,
         topics=InboundTopics.with_prefix(settings.kafka.topic_prefix, settings.topics.partitions),
         connect=connect,
+        scanner=configured_scanner(settings.scan, metrics, loop.time),
     )
     process = InboundProcess(parts, asyncio.create_task(poll_until_stopped(parts)))
     try:
