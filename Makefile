@@ -65,7 +65,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 
 lock: setup ## Write both requirements.lock anew from pyproject.toml
 	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
-	$(COMPILE) --extra outbound --extra inbound --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
+	$(COMPILE) --extra outbound --extra inbound --extra s3 --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean: ## Remove the virtual environment and everything local, after `make down`
 	-@[ ! -e $(READY) ] || { $(BIN)/python -m localstack down; $(BIN)/python -m demo --stop; }

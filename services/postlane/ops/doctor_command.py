@@ -13,6 +13,7 @@ from postlane.ops.check_bucket import check_bucket
 from postlane.ops.check_kafka import check_kafka, check_schemas, read_cursors
 from postlane.ops.check_local import check_blobs, check_configuration
 from postlane.ops.check_mail import check_mailbox, check_name_servers, check_relay
+from postlane.ops.check_scanner import check_scanner
 from postlane.ops.checks import Check, State
 from postlane.ops.exits import Exit
 from postlane.ops.output import print_json, print_line
@@ -27,11 +28,12 @@ def doctor(
     context: typer.Context,
     *,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Leave relays, mailboxes, name servers and buckets alone.")
+        bool,
+        typer.Option("--offline", help="Leave relays, mailboxes, name servers, buckets and scanners alone."),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check configuration, Kafka, topics, schemas, blob store, relay and mailbox logins.
+    """Check configuration, Kafka, topics, schemas, blob store, scanner, relay and mailbox logins.
 
     Sends nothing, and changes nothing but for two small objects that it writes into a bucket, reads and deletes.
     """
@@ -65,6 +67,8 @@ def _checks(session: Session, *, offline: bool) -> Iterator[Check]:
         return
     if settings.blobs.s3 is not None:
         yield asyncio.run(check_bucket(settings.blobs))
+    if scanner := asyncio.run(check_scanner(settings.scan)):
+        yield scanner
     for name, relay in settings.relays.items():
         yield asyncio.run(check_relay(name, relay))
     if settings.outbound.check_domains:
