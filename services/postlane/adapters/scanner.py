@@ -76,6 +76,9 @@ class Scanner:
         except asyncio.CancelledError:
             self._trust = self._trust.given_up()
             raise
+        except Exception:  # a fault of ours must not hold mail back: it is marked, and the log has it
+            log.exception("scanner_fault", engine=self._engine.name)
+            return self._failed("the scanner could not be asked; see the log")
         self._metrics.histogram(SCAN_SECONDS).observe(self._clock() - began)
         self._answered()
         return self._scan(verdict, detail)

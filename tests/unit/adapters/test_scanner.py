@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+import uvloop
 
 from fakes.inbound_process import wait_until
 from fakes.scripted_clamd import ScriptedClamd, falls_silent, says, scripted_clamd
@@ -187,6 +188,26 @@ def script(folder: Path, text: str) -> tuple[str, ...]:
 async def test_commands(tmp_path: Path, text: str, verdict: ScanVerdict, detail: str) -> None:
     (scan,) = await Watched(command=script(tmp_path, text)).scan(b"mail" * 100_000)
     assert scan == Scan(verdict=verdict, detail=detail, engine="scan-it")
+
+
+@pytest.mark.parametrize(
+    ("program", "verdict"), [("true", ScanVerdict.CLEAN), ("false", ScanVerdict.INFECTED)]
+)
+def test_a_command_may_end_unread_on_the_loop_of_the_services_too(program: str, verdict: ScanVerdict) -> None:
+    for _ in range(5):
+        assert uvloop.run(ScanCommand((program,)).examine(bytes(1_000_000))) == (verdict, "")
+
+
+async def test_a_fault_of_ours_marks_the_attachment_and_holds_nothing_back() -> None:
+    class Broken:
+        name = "broken"
+
+        async def examine(self, content: bytes) -> tuple[ScanVerdict, str]:
+            raise ZeroDivisionError(len(content))
+
+    metrics = Metrics(INBOUND_METRICS)
+    scanner = Scanner(Broken(), ScanSection(), metrics, asyncio.get_running_loop().time)
+    assert verdicts(await scanner.scan([b"x"])) == ["ERROR"]
 
 
 async def test_a_command_that_is_not_there_is_an_error() -> None:
