@@ -104,6 +104,8 @@ def build_event(
     senders = cuts.items("from", mail.from_addresses, _address_bytes, ADDRESSES_BYTES_MAX)
     reply_to = cuts.items("reply_to", mail.reply_to, _address_bytes, ADDRESSES_BYTES_MAX)
     references = cuts.items("references", mail.references, lambda one: len(one.encode()), ADDRESSES_BYTES_MAX)
+    if len(mail.attachments) > ATTACHMENTS_MAX:
+        cuts.defects.append(f"more than {ATTACHMENTS_MAX} attachments; the others are in the raw mail only")
     defects = (*mail.defects, *cuts.defects)
     status = (
         ParseStatus.DEFECTIVE if cuts.defects and mail.parse_status is ParseStatus.OK else mail.parse_status

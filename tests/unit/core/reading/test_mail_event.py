@@ -18,6 +18,7 @@ from postlane.core.events.received import (
     Verdicts,
 )
 from postlane.core.reading.mail_event import (
+    ATTACHMENTS_MAX,
     INLINE_BYTES_MAX,
     Place,
     build_event,
@@ -167,6 +168,14 @@ def test_what_is_cut_makes_the_event_defective() -> None:
     assert built.text is not None
     assert any("cut" in defect for defect in built.defects)
     assert event(reading(text="x")).parse_status is ParseStatus.OK
+
+
+def test_attachments_that_are_left_out_are_told() -> None:
+    found = reading(attachments=(attachment(1),) * (ATTACHMENTS_MAX + 1))
+    built = event(found, (received_attachment(attachment(1), None),) * (ATTACHMENTS_MAX + 1))
+    assert len(built.attachments) == ATTACHMENTS_MAX
+    assert built.parse_status is ParseStatus.DEFECTIVE
+    assert "more than 200 attachments" in built.defects[0]
 
 
 def test_a_failed_reading_stays_failed() -> None:
