@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import trustme
 
 from contract.blob_store_contract import BlobStoreContract, parts_of
 from localstack.s3proxy import ObjectServer
-from postlane.adapters.blob_s3 import INCOMING, PART_BYTES, BlobS3
+from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_s3 import PART_BYTES, BlobS3
 from postlane.config.blobs_section import S3Section
 from postlane.core.blob_names import blob_place
 from postlane.core.events.mail import BlobRef
@@ -84,6 +86,16 @@ class TestBlobS3WithoutConditionalPut(BlobStoreContract):
 async def test_objects_lie_where_the_directory_would_have_files(store: BlobS3, bucket: Bucket) -> None:
     refs = [await store.put(b"mail"), await store.put_stream(parts_of(b"stre", b"am"))]
     assert bucket.files() == {f"{PREFIX}{blob_place(ref.sha256)}" for ref in refs}
+
+
+async def test_a_store_moves_from_a_directory_to_a_bucket_by_a_copy(
+    store: BlobS3, bucket: Bucket, tmp_path: Path
+) -> None:
+    directory = BlobDirectory(tmp_path / "blobs")
+    refs = [await directory.put(b"one"), await directory.put_stream(parts_of(b"two"))]
+    ignore = shutil.ignore_patterns(".incoming")
+    shutil.copytree(tmp_path / "blobs", bucket.folder / PREFIX, ignore=ignore, dirs_exist_ok=True)
+    assert [await store.get(ref) for ref in refs] == [b"one", b"two"]
 
 
 @pytest.mark.parametrize("size_bytes", [4, PART_BYTES + 1])
@@ -258,8 +270,3 @@ async def test_a_clock_of_tomorrow_finds_todays_blob_old(bucket: Bucket) -> None
     before = bucket.file(ref).stat().st_mtime
     await BlobS3(bucket.section(), lambda: datetime.now(UTC) + timedelta(days=1)).put(b"mail")
     assert bucket.file(ref).stat().st_mtime > before
-
-
-def test_uploads_are_kept_apart_from_blobs() -> None:
-    assert not INCOMING.startswith(tuple("0123456789abcdef")[:10])
-    assert len(INCOMING) > len("ab/")
