@@ -23,6 +23,8 @@ def report_lines(report: RelayReport, survey: Survey) -> Iterator[str]:
     """One relay for people."""
     view, section = report.view, report.section
     yield f"{view.relay}  {state_words(view, survey.now)}"
+    if view.state is RelayState.HELD and view.told_by is None:
+        yield f"  to have it tried at once: postlane relays resume {shlex.quote(view.relay)}"
     if report.waiting.ready and view.state in UNEXPLAINED and _is_silent(survey):
         yield "  mail waits, and no relay answers: either one was tried and refused again, or no sender runs; see the log of `postlane outbound`"
     limits = ", ".join(section.budgets) or "no budgets"

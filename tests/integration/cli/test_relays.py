@@ -118,6 +118,7 @@ def test_a_quota_is_a_hold_with_its_time_and_reason(
         assert held["through_seconds_at_best"] > 0
         said = desk.run("relays", config=config).out
         assert said.startswith("main  HELD since ")
+        assert "\n  to have it tried at once: postlane relays resume main\n" in said
         assert "  waiting: 5 mails may go now (5 unread or with a sender, 0 in the journal)" in said
         assert "  backlog through in about " in said
     assert shown(desk, config)["state"] == "held"
