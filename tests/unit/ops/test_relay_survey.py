@@ -221,6 +221,7 @@ def test_a_held_relay_in_words(office: Office) -> None:
             "main  HELD since 2026-11-22 11:50:00Z (quota), probably until 2026-11-22 12:50:00Z (in 50 min): "
             "relay main: 550 5.4.5 Daily limit"
         ),
+        "  to have it tried at once: postlane relays resume main",
         "  smtp.example.com:587; 4 connections; 100 mails/hour",
         "  100 mails/hour: 0 used in the last hour, by all senders",
         "  senders that share it now: 0",

@@ -55,6 +55,13 @@ def test_the_last_word_to_go_on_is_known_until_the_relay_is_paused_anew() -> Non
     assert resumed.resumptions == {}
 
 
+def test_a_wish_about_a_ticket_changes_nothing() -> None:
+    made = standing(command(Wish.PAUSE_RELAY, "main"))
+    hold = Command(command_id="c", issued_at=AT, issued_by="k", wish=Wish.HOLD_TICKET, ticket_id="T-1")
+    assert made.apply(command_key(hold), hold) is None
+    assert set(made.pauses) == {"main"}
+
+
 def test_or_until_its_time_is_over() -> None:
     paused = standing(command(Wish.PAUSE_RELAY, "main", seconds=7200))
     assert paused.pause_of("main", NOW + 7199) == Pause("because", "kim@desk", NOW, NOW + 7200)

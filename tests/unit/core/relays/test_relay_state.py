@@ -71,6 +71,7 @@ def view(now: float, *statuses: MailStatus, pause: Pause | None = None) -> Relay
     [
         ([], 0, RelayState.UNKNOWN),
         ([sent(0, "other")], 1, RelayState.UNKNOWN),
+        ([status(0, MailState.SUPPRESSED, None)], 1, RelayState.UNKNOWN),
         ([deferred(0, reply=None)], 1, RelayState.UNKNOWN),  # nobody knows why the connection was lost
         ([sent(0)], 1, RelayState.SENDS),
         ([deferred(0)], 1, RelayState.SENDS),  # it judged that mail

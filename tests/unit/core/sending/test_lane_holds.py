@@ -13,6 +13,7 @@ from postlane.core.sending.lane_mail import (
     Load,
     Loaded,
     MailDecided,
+    NotStarted,
     Recovered,
     SendersDue,
     SlotsFree,
@@ -284,3 +285,12 @@ def test_mail_that_has_come_to_wait_for_something_else_is_not_hurried() -> None:
     bench.end(0, deferred(wait=15.0))
     bench.play(SendersDue())
     assert bench.starts() == []
+
+
+def test_a_mail_that_was_not_started_is_held_where_its_ticket_has_been_meanwhile() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0), arrival(1, "u"))
+    assert bench.starts(1) == [0]
+    bench.play(TicketHeld(b"t", "why"))
+    assert bench.play(NotStarted(Origin("T", 0))) == []
+    assert bench.starts() == [1]
