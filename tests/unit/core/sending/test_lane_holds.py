@@ -17,6 +17,7 @@ from postlane.core.sending.lane_mail import (
     Recovered,
     SendersDue,
     SlotsFree,
+    Tick,
     TicketFreed,
     TicketHeld,
 )
@@ -294,3 +295,13 @@ def test_a_mail_that_was_not_started_is_held_where_its_ticket_has_been_meanwhile
     bench.play(TicketHeld(b"t", "why"))
     assert bench.play(NotStarted(Origin("T", 0))) == []
     assert bench.starts() == [1]
+
+
+def test_a_parked_mail_that_was_read_back_says_that_its_ticket_is_held() -> None:
+    bench = Bench(Recovered(base=1, status_end=1, retry_end=1, parked=((0, b"t", put(0)),)))
+    read_back(bench, Tick(), 0)
+    bench.play(TicketHeld(b"t", "why"))
+    batch = bench.cut()
+    assert batch is not None
+    assert states(batch) == [(0, HELD)]
+    assert batch.statuses[0].status.reason == "why"
