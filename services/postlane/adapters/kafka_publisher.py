@@ -1,4 +1,4 @@
-"""Publisher on an idempotent producer that lives as long as its service."""
+"""Publisher on a producer that lives as long as its service."""
 
 import threading
 from typing import Any

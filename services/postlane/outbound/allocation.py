@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import structlog
 
+from postlane.core.events.relay_lease import LeaseKind, RelayLease
 from postlane.core.reconnect import reconnect_seconds
 from postlane.core.sharing.allocator import Entry
 from postlane.core.sharing.partition_office import Decided, PartitionOffice
@@ -36,6 +37,7 @@ from postlane.ports import (
 
 TICK_SECONDS = 0.25  # without a record; what a request asks is answered as soon as it is read
 RELEASE_SECONDS = 3.0  # for the transaction that is running
+UNREAD_SECONDS = 5.0  # what we committed is read back in milliseconds
 READ_SECONDS_MAX = 40.0  # without progress; an open transaction is over after 30 s (adapters.kafka_clients)
 
 T = TypeVar("T")
@@ -166,7 +168,7 @@ class Allocation:
             allocator = _PartitionAllocator(self._parts, partition, held, member)
             try:
                 await allocator.run()
-            except (Fenced, LogUnavailable) as error:
+            except (Fenced, LogUnavailable, TransactionAborted) as error:
                 log.warning("allocation_interrupted", partition=partition, reason=str(error))
             except Exception:
                 log.exception("allocation_fault", partition=partition)
@@ -189,6 +191,8 @@ class _PartitionAllocator:
         self._at = TopicPartition(parts.records.topic, partition)
         self._writer: LogWriter = parts.event_log.writer(f"{parts.group}-{partition}")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"allocation-{partition}")
+        self._unread: int | None = None  # the offset of what we wrote last, until it is read back
+        self._written_at = 0.0
         terms = {name: its for name, its in parts.terms.items() if parts.records.place_of(name) == self._at}
         self._office = PartitionOffice(terms, f"allocator-{uuid4()}", parts.steady())
 
@@ -206,6 +210,9 @@ class _PartitionAllocator:
             decided = self._office.decide(steady())
             if decided is not None:
                 await self._write(decided)
+            elif self._unread is not None and steady() - self._written_at > UNREAD_SECONDS:
+                await self._blocking(self._reveal)
+                self._written_at = steady()
 
     def close(self) -> None:
         """Write nothing any more; does not wait."""
@@ -215,10 +222,23 @@ class _PartitionAllocator:
     def _take_over(self) -> tuple[list[Entry], int]:
         self._writer.take_over()
         event_log, at = self._parts.event_log, self._at
+        if event_log.hidden(at) is not None:
+            self._reveal()
         bounds, point = event_log.bounds(at), event_log.committed(self._parts.group, at)
         start = max(bounds.low, 0 if point is None else point.offset)
         batches = event_log.read(at, start, bounds.end, READ_SECONDS_MAX)
         return [entry for batch in batches for entry in self._parts.records.entries(batch)], bounds.end
+
+    def _reveal(self) -> None:
+        """End a transaction that the broker forgot to mark as ended here: what the same id commits next is marked for both.
+
+        See outbound.takeover; until then nobody can read what was written behind it, be it of a former owner or our own.
+        """
+        relay = min(self._office.allocators)
+        nothing = RelayLease(relay=relay, kind=LeaseKind.OTHER, written_by=self._office.name)
+        self._writer.stage([self._parts.records.record(nothing)])
+        self._writer.commit()
+        log.warning("forgotten_transaction_ended", topic=self._at.topic, partition=self._at.partition)
 
     async def _read(self) -> None:
         held = self._held
@@ -229,25 +249,30 @@ class _PartitionAllocator:
         if records:
             entries = self._parts.records.entries(records)
             self._office.read(entries, records[-1].offset + 1, self._parts.steady())
+            if self._unread is not None and records[-1].offset >= self._unread:
+                self._unread = None
         while held.probes_wanted:
             self._office.probe_wanted(held.probes_wanted.pop(), self._parts.steady())
 
     async def _write(self, decided: Decided) -> None:
         """One transaction. Raises Fenced; LogUnavailable after which it surely did not happen."""
         try:
-            await self._blocking(partial(self._transact, decided))
+            self._unread = await self._blocking(partial(self._transact, decided))
+            self._written_at = self._parts.steady()
         except TransactionAborted as error:
             log.info("allocation_aborted", partition=self._at.partition, reason=str(error))
             self._office.aborted(self._parts.steady())
         else:
             self._office.committed(self._parts.steady())
 
-    def _transact(self, decided: Decided) -> None:
-        self._writer.stage([self._parts.records.record(lease) for lease in decided.leases])
+    def _transact(self, decided: Decided) -> int:
+        """The last record's offset."""
+        offsets = self._writer.stage([self._parts.records.record(lease) for lease in decided.leases])
         if decided.commit_to is None:
             self._writer.commit()
         else:
             self._writer.commit(self._member, [(self._at, CommitPoint(decided.commit_to, ""))])
+        return offsets[-1]
 
     async def _blocking(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

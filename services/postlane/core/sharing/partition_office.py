@@ -44,7 +44,7 @@ class PartitionOffice:
         self, terms: Mapping[str, Terms], name: str, now: float, allocator: AllocatorOf = Allocator
     ) -> None:
         self._terms = dict(terms)
-        self._name = name
+        self.name = name
         self._allocator = allocator
         self.allocators = {relay: allocator(its, name) for relay, its in terms.items()}
         self._in_office = False
@@ -125,7 +125,7 @@ class PartitionOffice:
     def _begin(self, relay: str, now: float) -> None:
         """A relay of which only the records tell: its books are kept, nothing of it is granted."""
         self._terms[relay] = no_terms(relay)
-        self.allocators[relay] = self._allocator(self._terms[relay], self._name)
+        self.allocators[relay] = self._allocator(self._terms[relay], self.name)
         if self._in_office:
             self._step(relay, Read((), self._position), now)
             self._step(relay, CaughtUp(), now)
