@@ -40,6 +40,11 @@ class RelayBoard:
         else:
             desk.governor.pause(f"paused by {pause.by}: {pause.reason}", pause.until, pause.since)
 
+    def flowing(self, relay: str) -> bool:
+        """Whether mail is in flight that this relay could have taken, for all that its routes say."""
+        others = {other for route in self.routes.values() if relay in route.relays for other in route.relays}
+        return any(self.desks[other].governor.in_flight for other in others)
+
     def is_cut_off(self, relay: str) -> bool:
         """Whether our own circuit to this relay is open, whatever holds for other senders."""
         desk = self.desks.get(relay)

@@ -176,9 +176,11 @@ class RelayShare:
             self.onlooker.hear(entry, now)
         self._step(Heard(tuple(entries)))
 
-    def tick(self, waiting: int) -> None:
-        """Some time has passed, and so many mails could go by this relay at once."""
+    def tick(self, waiting: int, *, flowing: bool = False) -> None:
+        """Some time has passed, and so many mails could go by this relay at once; `flowing`: others of its routes go by other relays."""
         now = self._steady()
+        if flowing and self.holder.held is not None:
+            waiting = max(1, waiting)  # else nobody would ask to probe it while another relay suffices
         if waiting:
             self._busy_at = now
         if not waiting or self.holder.held is not None or self.holder.amount(CONNECTIONS, now) > 0:

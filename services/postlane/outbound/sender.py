@@ -283,7 +283,11 @@ class Sender:
             asyncio.create_task(self.parts.suppressor.run()),
         ]
         if self.parts.sharing is not None:
-            tasks.append(asyncio.create_task(self.parts.sharing.run(self._waiting, TICK_SECONDS)))
+            tasks.append(
+                asyncio.create_task(
+                    self.parts.sharing.run(self._waiting, self.parts.relays.flowing, TICK_SECONDS)
+                )
+            )
         reported = time.monotonic()
         try:
             while not stop.is_set():

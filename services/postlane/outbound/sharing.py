@@ -58,8 +58,10 @@ class Sharing:
             for name, limits in parts.relays.items()
         }
 
-    async def run(self, waiting: Callable[[str], int], tick_seconds: float) -> None:
-        """Hear and ask, for ever; `waiting` says how many mails could go by a relay."""
+    async def run(
+        self, waiting: Callable[[str], int], flowing: Callable[[str], bool], tick_seconds: float
+    ) -> None:
+        """Hear and ask, for ever; `waiting` says how many mails could go by a relay, `flowing` whether others of its routes are in flight."""
         self._live()
         await self._follow()
         looked_at = float("-inf")
@@ -68,7 +70,7 @@ class Sharing:
                 looked_at = self._parts.steady()
                 await self._clear_estates()
             for name, share in self.shares.items():
-                share.tick(waiting(name))
+                share.tick(waiting(name), flowing=flowing(name))
             await asyncio.sleep(tick_seconds)
 
     async def close(self) -> None:
