@@ -52,7 +52,7 @@ down: setup ## Stop what `make up` or `make demo` started
 status: setup ## Say what of it runs, and where
 	$(BIN)/python -m localstack status
 
-sim: setup ## Simulate the outbound core on random schedules (SEEDS=2000)
+sim: setup ## Simulate the lanes, the governor and the leases on random schedules (SEEDS=2000)
 	$(BIN)/python -m sim --seeds $(SEEDS)
 
 chaos: setup ## Kill, stop and cut real senders under load (SIDE=outbound MAILS=2000 SEED=.. LIMITS=0 CLUSTER=3)
@@ -65,7 +65,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 
 lock: setup ## Write both requirements.lock anew from pyproject.toml
 	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
-	$(COMPILE) --extra outbound --extra inbound --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
+	$(COMPILE) --extra outbound --extra inbound --extra s3 --constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 clean: ## Remove the virtual environment and everything local, after `make down`
 	-@[ ! -e $(READY) ] || { $(BIN)/python -m localstack down; $(BIN)/python -m demo --stop; }

@@ -8,7 +8,7 @@ from hypothesis import settings
 # These are imported, not collected: without this their asserts would fail without saying with what.
 pytest.register_assert_rewrite("contract", "fakes")
 
-pytest_plugins = ["plugins.stack", "plugins.dovecot"]
+pytest_plugins = ["plugins.stack", "plugins.objects", "plugins.clamd", "plugins.dovecot"]
 
 # How long an example takes says how busy the machine is; speed is measured in benchmarks/.
 settings.register_profile("postlane", deadline=None)

@@ -90,9 +90,9 @@ def status(*, folder: Folder = FOLDER, as_json: AsJson = False) -> None:
 
 @app.command()
 def fetch() -> None:
-    """Download what a first start needs, and start nothing."""
+    """Download what a first start and the tests need, and start nothing."""
     with _one_line_errors():
-        download(console)
+        download(console, artifacts.read_lock())
     console.print(f"all there, in {artifacts.cache_folder()}")
 
 

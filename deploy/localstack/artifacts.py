@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ class Bundle:
     name: str
     roots: tuple[str, ...]
     jars: tuple[Jar, ...]
+    roots_only: bool = False  # the roots are all that it needs of what they ask for
 
     @property
     def version(self) -> str:
@@ -73,6 +74,7 @@ def read_lock(path: Path = LOCK_FILE) -> dict[str, Bundle]:
             name,
             tuple(entry["roots"]),
             tuple(Jar(coordinate, jar["sha256"], jar["bytes"]) for coordinate, jar in entry["jars"].items()),
+            entry.get("roots_only", False),
         )
         for name, entry in table.items()
     }
@@ -89,12 +91,11 @@ def class_path(name: str, progress: Progress | None = None) -> list[Path]:
         return [_cached(jar, folder, progress) for jar in bundle.jars]
 
 
-def missing() -> list[Jar]:
-    """The jars of the lock file that are not in the cache: what a first start has to download."""
+def missing(names: Collection[str]) -> list[Jar]:
+    """The jars of these bundles that are not in the cache: what a first start has to download."""
     folder = cache_folder()
-    return [
-        jar for bundle in read_lock().values() for jar in bundle.jars if not (folder / jar.file_name).exists()
-    ]
+    lock = read_lock()
+    return [jar for name in names for jar in lock[name].jars if not (folder / jar.file_name).exists()]
 
 
 def cache_folder() -> Path:

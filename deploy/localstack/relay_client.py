@@ -29,6 +29,7 @@ class RelayCounts:
     connections: int
     accepted: int
     refused: int
+    most_open: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class RelayControl:
 
     def counts(self) -> RelayCounts:
         state = self._order("GET", "/state")
-        return RelayCounts(state["connections"], state["accepted"], state["refused"])
+        return RelayCounts(state["connections"], state["accepted"], state["refused"], state["most_open"])
 
     def recipients(self) -> tuple[str, ...]:
         """The patterns of the addresses that the relay takes mail for."""

@@ -84,6 +84,7 @@ class ControlDesk:
             "quota": asdict(self._policy.quota) if self._policy.quota else None,
             "faults": [asdict(fault) for fault in self._policy.faults],
             "connections": self._journal.connections,
+            "most_open": self._journal.most_open,
             "accepted": self._journal.taken,
             "refused": self._journal.refused,
         }

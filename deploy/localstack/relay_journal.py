@@ -34,6 +34,8 @@ class Refusal:
 @dataclass(slots=True)
 class RelayJournal:
     connections: int = 0  # opened since the start
+    open: int = 0
+    most_open: int = 0  # at once, since the start or the last `forget`
     accepted: list[AcceptedMail] = field(default_factory=list)
     refusals: deque[Refusal] = field(default_factory=lambda: deque(maxlen=REFUSALS_KEPT))
     taken: int = 0  # sequence of the newest accepted mail
@@ -43,7 +45,12 @@ class RelayJournal:
 
     def open_connection(self) -> int:
         self.connections += 1
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
         return self.connections
+
+    def close_connection(self) -> None:
+        self.open -= 1
 
     def add_accepted(self, mail: AcceptedMail, raw: bytes) -> None:
         self.accepted.append(mail)
@@ -66,3 +73,4 @@ class RelayJournal:
         self._raw_bytes = 0
         self.accepted.clear()
         self.refusals.clear()
+        self.most_open = self.open

@@ -31,6 +31,10 @@ class RelaySession(SMTP):
             loop=asyncio.get_running_loop(),
         )
 
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self.relay.journal.close_connection()
+
     async def misbehave(self, phase: Phase, recipients: tuple[str, ...] = ()) -> str | None:
         """Act out what the policy says; return the reply to give instead of the normal step, if any."""
         for fault in self.relay.policy.judge(phase, recipients):

@@ -3,7 +3,7 @@
 `EventLog` and `LogWriter` block and are called from threads, as librdkafka works; the mail ports are async.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -160,11 +160,44 @@ class EventLog(Protocol):
     def fetch_at(self, at: TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
         """The records at these offsets (ascending), read_committed; an offset that is gone is left out."""
 
+    def follow(self, starts: Mapping[TopicPartition, int], heard: "RecordsHeard") -> "Following":
+        """Committed records from these offsets on, as they come; `heard` is called from a thread of its own, until `close`.
+
+        What retention has deleted is passed over; while Kafka is away, nothing comes.
+        """
+
+    def publisher(self, name: str) -> "Publisher":
+        """A writer of records outside any transaction; `name` is what brokers know it by."""
+
     def join(self, group: str, topic: str, listener: "GroupListener") -> "GroupMember":
         """Join a consumer group on one topic; the listener is called from the member's thread."""
 
     def close(self) -> None:
         """Release clients."""
+
+
+RecordsHeard = Callable[[list[LogRecord]], None]
+"""Records of one or more partitions, of each in offset order."""
+
+
+class Following(Protocol):
+    """What `EventLog.follow` began."""
+
+    def close(self) -> None:
+        """Nothing is heard any more once this returns."""
+
+
+class Publisher(Protocol):
+    """Writes in the order of `publish`, without a promise: what Kafka does not take within seconds is given up, with a line in the log.
+
+    For what is said again anyhow. Thread-safe.
+    """
+
+    def publish(self, record: NewRecord) -> None:
+        """Send it off; does not wait."""
+
+    def close(self, timeout_seconds: float) -> None:
+        """Wait so long for what is under way, then end."""
 
 
 class GroupListener(Protocol):

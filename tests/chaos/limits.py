@@ -14,7 +14,7 @@ from chaos.schedule import SENDERS, SMALL_RUN_MAILS, Kind, counts
 
 MAIN, SPARE = "main", "spare"
 USERNAME, PASSWORD = "chaos", "a password for tests only"
-BUDGETS_SHARED = False  # True = a budget holds for all senders together, False = for each by itself
+BUDGETS_SHARED = True  # True = a budget holds for all senders together, False = for each by itself
 MAIN_SHARE = 0.5  # of the mails fits into the budgets of the first relay; the rest overflows to the next
 SPARE_MAILS_PER_MINUTE = 6000 if BUDGETS_SHARED else 1500  # what this one holds up goes nowhere else
 MAILS_PER_SECOND_MAX = 5  # while a relay throttles by rate

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from chaos.limits import MAIN, PASSWORD, SPARE, USERNAME, Budget
 from localstack.ports import HOST
 
-CONNECTIONS = 6  # per sender and relay
+CONNECTIONS = 12  # of each relay, all senders together
 
 RELAY = f"""\
 [relays.{{name}}]

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in its __all__
 
 from contract.event_log_contract import EventLogContract
+from contract.event_log_following_contract import EventLogFollowingContract
 from contract.event_log_group_contract import GroupContract
 from fakes.memory_log import MemoryLog
 from postlane.adapters.kafka_log import KafkaLog
@@ -53,13 +54,13 @@ class KafkaCluster:
                 return
 
 
-class TestMemoryLog(EventLogContract, GroupContract):
+class TestMemoryLog(EventLogContract, EventLogFollowingContract, GroupContract):
     @pytest.fixture
     def cluster(self) -> MemoryCluster:
         return MemoryCluster()
 
 
-class TestKafkaLog(EventLogContract, GroupContract):
+class TestKafkaLog(EventLogContract, EventLogFollowingContract, GroupContract):
     @pytest.fixture
     def cluster(self, kafka_bootstrap: str) -> Iterator[KafkaCluster]:
         cluster = KafkaCluster(kafka_bootstrap)

@@ -15,6 +15,7 @@ from postlane.adapters.metrics import Metrics
 from postlane.adapters.notifier import Notifier
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
+from postlane.adapters.scanner import configured_scanner
 from postlane.config.settings import Settings
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.metrics import INBOUND_METRICS
@@ -111,6 +112,7 @@ async def inbound_process(
         topics=InboundTopics.with_prefix(settings.kafka.topic_prefix, settings.topics.partitions),
         connect=connect,
         alarms=Alarms(bell, settings.notify.mailbox_unchecked_seconds),
+        scanner=configured_scanner(settings.scan, metrics, loop.time),
     )
     process = InboundProcess(parts, asyncio.create_task(poll_until_stopped(parts)))
     try:

@@ -5,11 +5,12 @@ while `forgets_markers` is set, transactions end without a mark in their partiti
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from threading import RLock
 
+from fakes.memory_following import MemoryFollowing, MemoryPublisher
 from fakes.memory_group import Group, MemoryGroupMember
 from postlane.ports import (
     Bounds,
@@ -21,6 +22,7 @@ from postlane.ports import (
     LogUnavailable,
     NewRecord,
     RecordRefused,
+    RecordsHeard,
     TopicPartition,
     TransactionAborted,
     Wanted,
@@ -212,6 +214,15 @@ class MemoryLog:
             wanted = frozenset(offsets)
             return [record for record in readable if record.offset in wanted]
 
+    def follow(self, starts: Mapping[TopicPartition, int], heard: RecordsHeard) -> MemoryFollowing:
+        """See ports.EventLog.follow."""
+        return MemoryFollowing(self._fetch_safely, starts, heard)
+
+    def publisher(self, name: str) -> MemoryPublisher:
+        """See ports.EventLog.publisher."""
+        del name
+        return MemoryPublisher(self._publish)
+
     def join(self, group: str, topic: str, listener: GroupListener) -> MemoryGroupMember:
         """See ports.EventLog.join."""
         self.before("join")
@@ -248,6 +259,28 @@ class MemoryLog:
         batch = partition.readable(position, len(partition.slots))[:BATCH_RECORDS_MAX]
         full = len(batch) == BATCH_RECORDS_MAX
         return batch, batch[-1].offset + 1 if full else max(position, partition.stable_end)
+
+    def _fetch_safely(self, at: TopicPartition, position: int) -> tuple[list[LogRecord], int]:
+        with self.lock:
+            return self._fetch(at, position)
+
+    def _publish(self, new: NewRecord) -> None:
+        with self.lock:
+            self.append(Transaction(State.COMMITTED), new)
+
+    def append(self, transaction: Transaction, new: NewRecord) -> int:
+        """Write a record in a transaction; its offset. The lock is held."""
+        partition = self.partition(new.to)
+        record = LogRecord(
+            at=new.to,
+            offset=len(partition.slots),
+            timestamp_ms=int(self.clock() * 1000),
+            key=new.key,
+            value=new.value,
+            headers=new.headers,
+        )
+        partition.slots.append(Slot(record, transaction))
+        return record.offset
 
 
 class MemoryWriter:
@@ -320,19 +353,10 @@ class MemoryWriter:
         return holder
 
     def _append(self, transaction: Transaction, new: NewRecord) -> int:
-        partition = self._log.partition(new.to)
-        record = LogRecord(
-            at=new.to,
-            offset=len(partition.slots),
-            timestamp_ms=int(self._log.clock() * 1000),
-            key=new.key,
-            value=new.value,
-            headers=new.headers,
-        )
-        partition.open_since.setdefault(transaction, record.offset)
-        partition.slots.append(Slot(record, transaction))
+        offset = self._log.append(transaction, new)
+        self._log.partition(new.to).open_since.setdefault(transaction, offset)
         transaction.touched.add(new.to)
-        return record.offset
+        return offset
 
     def _add_points(
         self,

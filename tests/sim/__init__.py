@@ -1,1 +1,1 @@
-"""Seeded simulation of the outbound core."""
+"""Seeded simulation of the outbound core: one part for each piece of it that decides by itself."""

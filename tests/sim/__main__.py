@@ -1,56 +1,24 @@
-"""`python -m sim --seeds N`: run the simulation, then every planted bug; the last line is JSON.
+"""`python -m sim --seeds N`: run every part of the simulation, then all its planted bugs; the last line is JSON.
 
-`python -m sim --seed S [--bug NAME]` replays one schedule with its trace. Exit status 1 on a violation or a planted bug not caught.
+`--part NAME` runs one part alone; with `--seed S [--bug NAME]` it replays one schedule with its trace. Exit status 1 on a violation or a
+planted bug not caught.
 """
 
 import argparse
 import json
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from typing import Any
 
-from sim.hooks import Planted
-from sim.invariants import Violation
-from sim.planted import PLANTED
-from sim.world import World
-
-STEPS = (60, 120, 300)
-PLANTED_SEEDS_MAX = 3000  # a planted bug must show within so many schedules
+from sim.part import PLANTED_SEEDS_MAX, Part, Violation
+from sim.parts import LANES, PARTS
+from sim.report import Findings, summary
 
 
-@dataclass(frozen=True)
-class Caught:
-    """The first seed that catches a bug, and what it said."""
-
-    seed: int
-    violation: str
-
-
-def world_of(seed: int, planted: Planted) -> World:
-    """The schedule of a seed, before it is played."""
-    return World(seed, planted, STEPS[seed % len(STEPS)])
-
-
-def play(seed: int, planted: Planted) -> World:
-    """Run one schedule; which one depends on the seed alone. Raises Violation."""
-    world = world_of(seed, planted)
-    world.run()
-    return world
-
-
-def catch(planted: Planted) -> Caught | None:
-    """Play until an invariant notices the bug."""
-    for seed in range(PLANTED_SEEDS_MAX):
-        try:
-            play(seed, planted)
-        except Violation as violation:
-            return Caught(seed, str(violation))
-    return None
-
-
-def replay(seed: int, planted: Planted) -> int:
+def replay(part: Part[Any], seed: int, bug: str | None) -> int:
     """Print one schedule's trace."""
-    world = world_of(seed, planted)
+    planted = next((planted for planted in part.planted if planted.__name__ == bug), part.sound)
+    world = part.world_of(seed, planted())
     found = "no violation"
     try:
         world.run()
@@ -64,51 +32,65 @@ def replay(seed: int, planted: Planted) -> int:
     return 0 if found == "no violation" else 1
 
 
-def run_seeds(seeds: int) -> tuple[list[int], Counter[str]]:
+def run_seeds(part: Part[Any], seeds: int) -> tuple[list[int], Counter[str]]:
     """Play the schedules of the seeds; those that failed, and what all the others did."""
     failing: list[int] = []
     stats: Counter[str] = Counter()
     for seed in range(seeds):
         try:
-            stats += play(seed, Planted()).stats
+            stats += part.play(seed).stats
         except Violation as violation:
             failing.append(seed)
-            print(f"seed {seed}: {violation} (replay: python -m sim --seed {seed})")
+            print(f"{part.name} seed {seed}: {violation} ({violation.__notes__[-1]})")
     return failing, stats
 
 
-def main() -> int:
-    """Run as the command line says."""
-    parser = argparse.ArgumentParser(prog="sim", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2000)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--bug", choices=[planted.__name__ for planted in PLANTED])
-    options = parser.parse_args()
-    if options.seed is not None:
-        bug = next((planted for planted in PLANTED if planted.__name__ == options.bug), Planted)
-        return replay(options.seed, bug())
-    failing, stats = run_seeds(options.seeds)
-    schedules = options.seeds
+def run_planted(part: Part[Any]) -> tuple[list[str], int]:
+    """Plant each bug; those that were not caught, and how many schedules it took."""
     missed: list[str] = []
-    for planted in PLANTED:
-        caught = catch(planted())
+    schedules = 0
+    for planted in part.planted:
+        caught = part.catch(planted())
         schedules += PLANTED_SEEDS_MAX if caught is None else caught.seed + 1
         if caught is None:
             missed.append(planted.__name__)
         told = "NOT CAUGHT" if caught is None else f"caught at seed {caught.seed}: {caught.violation}"
-        print(f"planted {planted.__name__}: {told}")
-    summary = {
-        "seeds": options.seeds,
-        "schedules": schedules,
-        "violations": len(failing),
-        "failing_seeds": failing[:20],
-        **stats,
-        "planted": len(PLANTED),
-        "caught": len(PLANTED) - len(missed),
-        "missed": missed,
-    }
-    print(json.dumps(summary))
-    return 1 if failing or missed else 0
+        print(f"{part.name} planted {planted.__name__}: {told}", flush=True)
+    return missed, schedules
+
+
+def examine(part: Part[Any], seeds: int) -> Findings:
+    """All that one part can say."""
+    failing, stats = run_seeds(part, seeds)
+    print(f"{part.name}: {seeds} seeds, {len(failing)} violations", flush=True)
+    missed, schedules = run_planted(part)
+    return Findings(
+        seeds=seeds,
+        schedules=seeds + schedules,
+        failing_seeds=failing,
+        planted=len(part.planted),
+        missed=missed,
+        stats=stats,
+    )
+
+
+def main(arguments: list[str] | None = None, parts: tuple[Part[Any], ...] = PARTS) -> int:
+    """Run as the command line says."""
+    parser = argparse.ArgumentParser(prog="sim", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2000)
+    parser.add_argument("--part", choices=[part.name for part in parts])
+    parser.add_argument("--seed", type=int, help=f"replay it; of part {LANES.name} unless another is named")
+    parser.add_argument("--bug", help="with --seed: plant this one")
+    options = parser.parse_args(arguments)
+    if options.seed is not None:
+        part = next(part for part in parts if part.name == (options.part or LANES.name))
+        if options.bug not in {None, *(planted.__name__ for planted in part.planted)}:
+            parser.error(f"part {part.name} has no bug {options.bug}")
+        return replay(part, options.seed, options.bug)
+    chosen = [part for part in parts if options.part in {None, part.name}]
+    found = {part.name: examine(part, options.seeds) for part in chosen}
+    print(json.dumps(summary(found)))
+    return 0 if all(one.sound for one in found.values()) else 1
 
 
 if __name__ == "__main__":

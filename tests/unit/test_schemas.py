@@ -23,11 +23,14 @@ from postlane.core.events.received import (
     Classification,
     Label,
     MailboxCursor,
+    MailboxReport,
     MailReceived,
     MatchCandidate,
     MatchKind,
     ParseStatus,
     ReceivedAttachment,
+    Scan,
+    ScanVerdict,
     Verdicts,
 )
 from postlane.core.events.relay_lease import (
@@ -55,6 +58,7 @@ EVENTS: tuple[type[Event], ...] = (
     MailStatus,
     MailReceived,
     MailboxCursor,
+    MailboxReport,
     Command,
     RelayLease,
 )
@@ -72,6 +76,7 @@ RECORDS = {
         MatchCandidate,
         Classification,
         Verdicts,
+        Scan,
         Amount,
         Need,
         Returned,
@@ -96,6 +101,7 @@ ENUMS = {
         ParseStatus,
         MatchKind,
         Label,
+        ScanVerdict,
         Wish,
         LeaseKind,
         ReportOutcome,

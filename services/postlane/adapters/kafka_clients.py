@@ -22,6 +22,7 @@ WRITER_METADATA_AGE_MS_MAX = 2_000
 # What is asked about a partition goes to its leader. librdkafka keeps a leader that is down, or the news that there is none, for 15 minutes.
 LEADER_AGE_MS_MAX = 2_000
 DELIVERY_TIMEOUT_MS = 20_000  # below the transaction timeout, as librdkafka demands
+PUBLISH_TIMEOUT_MS = 10_000
 BATCH_BYTES = 900_000  # below every topic's max.message.bytes, so that only a lone record can be too large
 RECORD_BYTES_MAX = 64 * 2**20  # the topic's own limit decides; librdkafka's default of 1 MB refuses copies
 WRITER_QUEUE_KBYTES = 128 * 1024
@@ -111,6 +112,15 @@ def producer_config(kafka: KafkaSection, client_id: str) -> dict[str, Any]:
     }
 
 
+def publisher_config(kafka: KafkaSection, client_id: str) -> dict[str, Any]:
+    """A producer of what is said again before long. In order, but not idempotent: giving a record up leaves a gap that brokers refuse for a while."""
+    return producer_config(kafka, client_id) | {
+        "enable.idempotence": False,
+        "max.in.flight.requests.per.connection": 1,
+        "message.timeout.ms": PUBLISH_TIMEOUT_MS,
+    }
+
+
 def consumer_config(kafka: KafkaSection, group: str, start: str) -> dict[str, Any]:
     """A ticketing system's consumer: committed records; offsets that it stores itself are committed every second."""
     return _group_config(kafka, group) | {
@@ -163,6 +173,14 @@ def reader_config(kafka: KafkaSection) -> dict[str, Any]:
         "enable.partition.eof": True,
         "queued.max.messages.kbytes": READ_QUEUE_KBYTES,
         "fetch.wait.max.ms": READ_WAIT_MS,
+    }
+
+
+def follower_config(kafka: KafkaSection) -> dict[str, Any]:
+    """A consumer of what is yet to come; it hangs on at the end."""
+    return fetcher_config(kafka, kafka.group("reader")) | {
+        "auto.offset.reset": "earliest",
+        "queued.max.messages.kbytes": READ_QUEUE_KBYTES,
     }
 
 

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -16,15 +16,19 @@ from postlane.adapters.kafka_clients import (
     describe,
     error_of,
     fetcher_config,
+    follower_config,
     member_config,
+    publisher_config,
     reader_config,
     writer_config,
 )
+from postlane.adapters.kafka_following import KafkaFollowing
 from postlane.adapters.kafka_group import KafkaGroupMember
+from postlane.adapters.kafka_publisher import KafkaPublisher
 from postlane.adapters.kafka_scan import runs, scan
 from postlane.adapters.kafka_writer import KafkaWriter
 from postlane.config.sections import KafkaSection
-from postlane.ports import Bounds, CommitPoint, GroupListener, LogRecord, LogUnavailable
+from postlane.ports import Bounds, CommitPoint, GroupListener, LogRecord, LogUnavailable, RecordsHeard
 
 _NO_SUCH_TOPIC = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION})  # noqa: SLF001
 
@@ -168,6 +172,14 @@ class KafkaLog:
             finally:
                 self._seeker.unassign()
         return found
+
+    def follow(self, starts: Mapping[ports.TopicPartition, int], heard: RecordsHeard) -> KafkaFollowing:
+        """See ports.EventLog.follow."""
+        return KafkaFollowing(follower_config(self._kafka), starts, heard)
+
+    def publisher(self, name: str) -> KafkaPublisher:
+        """See ports.EventLog.publisher."""
+        return KafkaPublisher(publisher_config(self._kafka, name))
 
     def join(self, group: str, topic: str, listener: GroupListener) -> KafkaGroupMember:
         """See ports.EventLog.join."""

@@ -17,6 +17,7 @@ from postlane.config.relay_section import RelaySection
 from postlane.core.smtp.transcript import Answer, Envelope, Lost, Phase, Transcript
 
 _SHUTTING_DOWN = Lost(Phase.CONNECT, "Postlane is shutting down")
+_CUT = Lost(Phase.CONNECT, "this sender may not use the relay any longer")
 
 
 class SmtpSink:
@@ -66,14 +67,30 @@ class SmtpSink:
             self._tokens.close()
         if self._sweep is not None:
             self._sweep.cancel()
+        while self._idle:
+            self._leave(self._idle.pop()[1].quit())
+        self.cut()
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=2 * GOODBYE_SECONDS)
+
+    @property
+    def sessions(self) -> int:
+        """How many connections the relay may be counting: at work, idle, opening or saying goodbye."""
+        return len(self._busy) + len(self._idle) + len(self._opening) + len(self._leaving)
+
+    def trim(self, sessions: int) -> None:
+        """End idle sessions above so many in all, the oldest first."""
+        while self._idle and len(self._busy) + len(self._idle) + len(self._opening) > sessions:
+            self._leave(self._idle.popleft()[1].quit())
+
+    def cut(self) -> None:
+        """Drop every connection at once; attempts end as lost."""
         for opening in self._opening:
             opening.reschedule(0)
         for session in self._busy:
             session.cut()
         while self._idle:
-            self._leave(self._idle.pop()[1].quit())
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=2 * GOODBYE_SECONDS)
+            self._idle.pop()[1].cut()
 
     async def _attempt(self, session: SmtpSession, envelope: Envelope, message: bytes) -> Transcript:
         self._busy.add(session)
@@ -110,7 +127,7 @@ class SmtpSink:
                     self._opening.discard(deadline)
         except TimeoutError:
             session.cut()
-            return session, _SHUTTING_DOWN
+            return session, _SHUTTING_DOWN if self._closed else _CUT
         except asyncio.CancelledError:
             session.cut()
             raise

@@ -14,6 +14,7 @@ from postlane.core.limits.budgets import parse_budgets
 from postlane.core.limits.limit import Limit
 from postlane.core.limits.local_limits import local_limits
 from postlane.core.limits.warm_up import parse_warm_up, warm_up_ledger
+from postlane.core.sharing.relay_terms import RelayLimits
 
 
 class RelaySection(Section):
@@ -44,7 +45,9 @@ class RelaySection(Section):
         None, description="password of that login", examples=[{"env": "RELAY_PASSWORD"}]
     )
     oauth: OAuthSection | None = Field(None, description="OAuth 2 in place of the password")
-    connections: int = Field(4, ge=1, le=200, description="sessions open at once, per sender process")
+    connections: int = Field(
+        4, ge=1, le=200, description="sessions open at once, of all sender processes together"
+    )
     mails_per_connection: int = Field(100, ge=1, description="a session is renewed after so many mails")
     timeout_seconds: float = Field(
         30.0, gt=0, le=600, description="for connect and for every command, the final dot included"
@@ -62,7 +65,7 @@ class RelaySection(Section):
     )
     budgets: tuple[str, ...] = Field(
         (),
-        description="what the relay takes, in mails or recipients per s, min, hour or day, counted by each sender process: a rolling "
+        description="what the relay takes, in mails or recipients per s, min, hour or day, from all sender processes together: a rolling "
         "span, or `calendar` with a time zone; mail above it waits, no attempt is counted",
         examples=[["2000 mails/day", "14 mails/s", "10000 recipients/day calendar Europe/Berlin"]],
     )
@@ -109,8 +112,21 @@ class RelaySection(Section):
             parse_warm_up(words)
         return words
 
+    def shared_limits(self, name: str, lease_seconds: float) -> RelayLimits:
+        """What all senders of the relay share."""
+        return RelayLimits(
+            relay=name,
+            connections=self.connections,
+            budgets=parse_budgets(self.budgets, ZoneInfo),
+            warm_up=None if self.warm_up is None else parse_warm_up(self.warm_up),
+            warm_up_since=self.warm_up_since or date.min,
+            hold_seconds=self.hold_seconds,
+            hold_seconds_max=self.hold_seconds_max,
+            lease_seconds=lease_seconds,
+        )
+
     def limits(self) -> tuple[Limit, ...]:
-        """The budgets and the ramp, as this process counts them."""
+        """The budgets and the ramp, nothing used of them."""
         budgets = local_limits(parse_budgets(self.budgets, ZoneInfo))
         if self.warm_up is None or self.warm_up_since is None:
             return budgets

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from postlane.config.name_servers import NameServer, read_name_server
 from postlane.config.secrets import Secret, looks_secret
 from postlane.config.section import Section
+from postlane.core.reading.mail_event import INLINE_BYTES_MAX
 from postlane.core.sending.retry import parse_schedule
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -136,14 +137,6 @@ class TopicsSection(Section):
         return self
 
 
-class BlobsSection(Section):
-    """Where raw mail and large attachments are kept."""
-
-    directory: Path = Field(
-        Path("/var/lib/postlane/blobs"), description="shared by all services and the ticketing system"
-    )
-
-
 class OnDead(StrEnum):
     """What becomes of a ticket whose mail has died."""
 
@@ -157,6 +150,12 @@ class OutboundSection(Section):
     plus_address: bool = Field(True, description="add the signed ticket id to the Reply-To address as +tag")
     window_mails: int = Field(2000, ge=1, description="mails read ahead per partition before it is paused")
     window_bytes: int = Field(64 * 2**20, ge=2**20, description="the same in bytes")
+    lease_seconds: float = Field(
+        60.0,
+        ge=15,
+        le=600,
+        description="senders share a relay's limits by leases; what one that died had, others get after so long",
+    )
     commit_interval_ms: int = Field(
         100, ge=10, le=5000, description="outcomes are made durable at least this often"
     )
@@ -268,6 +267,13 @@ class InboundSection(Section):
     )
     oversize_bytes: int = Field(
         50 * 2**20, ge=2**16, description="larger mail becomes a header-only event, its raw bytes a blob"
+    )
+    inline_bytes: int = Field(
+        16 * 2**10,
+        ge=0,
+        le=INLINE_BYTES_MAX,
+        description=f"attachments up to this size travel in the event, {INLINE_BYTES_MAX} bytes of them at most; "
+        "larger ones go to the blob store, with 0 all of them",
     )
     parse_seconds_max: float = Field(10.0, gt=0, description="a parser process that takes longer is killed")
     parse_workers: int = Field(1, ge=1, le=64, description="parser processes")

@@ -15,13 +15,14 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from postlane.config.blobs_section import BlobsSection
 from postlane.config.mailbox_section import MailboxSection
 from postlane.config.notify_section import NotifySection
 from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
 from postlane.config.safety_section import SafetySection
+from postlane.config.scan_section import ScanSection
 from postlane.config.sections import (
-    BlobsSection,
     HttpSection,
     InboundSection,
     KafkaSection,
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     routes: dict[str, RouteSection] = Field(default_factory=dict)
     safety: SafetySection = SafetySection()
     inbound: InboundSection = InboundSection()
+    scan: ScanSection = ScanSection()
     mailboxes: dict[str, MailboxSection] = Field(default_factory=dict)
     notify: NotifySection = NotifySection()
     http: HttpSection = HttpSection()

@@ -221,6 +221,15 @@ MAILBOX_GRANT_ENDS_AT = Gauge(
     ("mailbox",),
 )
 
+SCANS = Counter("postlane_inbound_scans", "Attachments by the virus scanner's verdict", ("verdict",))
+SCAN_SECONDS = Histogram(
+    "postlane_inbound_scan_seconds", "Time until the virus scanner's verdict", (), _PARSE_SECONDS
+)
+SCANNER_OK = Gauge(
+    "postlane_inbound_scanner_ok",
+    "0 while the virus scanner fails and attachments are marked ERROR; no series without a scanner",
+)
+
 _BOTH: tuple[Metric, ...] = (
     INFO,
     COMPONENT_OK,
@@ -276,4 +285,7 @@ INBOUND_METRICS: tuple[Metric, ...] = (
     MAILBOX_GRANT_ENDS_AT,
     ALERT_RAISED,
     NOTIFICATIONS,
+    SCANS,
+    SCAN_SECONDS,
+    SCANNER_OK,
 )

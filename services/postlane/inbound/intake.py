@@ -16,16 +16,10 @@ from postlane.core.events.received import MailboxCursor, MailboxReport, MailRece
 from postlane.core.polling.cursor_keys import cursor_key, report_key
 from postlane.core.polling.folder import ListedMail
 from postlane.core.polling.mailbox import Ending
-from postlane.core.reading.mail_event import (
-    Place,
-    build_event,
-    received_attachment,
-    record_key,
-    slim_event,
-    travels_inline,
-)
+from postlane.core.reading.mail_event import Place, build_event, record_key, slim_event
 from postlane.core.reading.mime_parse import HEADER_BLOCK_MAX
 from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment
+from postlane.inbound.attachments import AttachmentDesk
 from postlane.inbound.folder_watch import FolderWatch
 from postlane.inbound.topics import InboundTopics
 from postlane.ports import BlobStore, BlobStoreError, MailSource, NewRecord
@@ -135,12 +129,15 @@ class Intake:
     def __init__(
         self,
         blobs: BlobStore,
+        attachments: AttachmentDesk,
         parsers: ParserPool,
         codec: Codec,
         topics: InboundTopics,
+        *,
         companions: Companions = no_companions,
     ) -> None:
         self._blobs = blobs
+        self._attachments = attachments
         self._parsers = parsers
         self._codec = codec
         self._topics = topics
@@ -246,7 +243,7 @@ class Intake:
                 ref = await self._stored(mail.uid, raw)
                 timed = await self._parsers.read(raw)
                 watch.parsed(timed.reading.mail.parse_status, timed.seconds)
-                attachments = await self._attachments(mail.uid, timed.reading.mail.attachments)
+                attachments = await self._received(mail.uid, timed.reading.mail.attachments)
                 event = self._event(batch.place(mail), ref, timed.reading, attachments)
                 return await asyncio.to_thread(self._produced, event, timed.reading)
             except MailFailed as error:
@@ -321,14 +318,13 @@ class Intake:
         except BlobStoreError as error:
             raise MailFailed(uid, "blob-store", str(error)) from None
 
-    async def _attachments(
+    async def _received(
         self, uid: int, attachments: tuple[ParsedAttachment, ...]
     ) -> tuple[ReceivedAttachment, ...]:
-        received: list[ReceivedAttachment] = []
-        for attachment, inline in zip(attachments, travels_inline(attachments), strict=True):
-            blob = None if inline else await self._stored(uid, attachment.content)
-            received.append(received_attachment(attachment, blob))
-        return tuple(received)
+        try:
+            return await self._attachments.received(attachments)
+        except BlobStoreError as error:
+            raise MailFailed(uid, "blob-store", str(error)) from None
 
     def _event(
         self, place: Place, ref: BlobRef, reading: MailReading, attachments: tuple[ReceivedAttachment, ...]

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 
 from postlane.adapters.alarm_bell import AlarmBell
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.notifier import Notifier, channels_of
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import CannotStart, Runtime
+from postlane.adapters.scanner import configured_scanner
 from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.settings import ConfigError, Settings
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
@@ -24,11 +25,11 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     """Poll the mailboxes until `runtime.stop` is set, then finish what is running and give them back. Raises CannotStart."""
     if not settings.mailboxes:
         raise CannotStart("[mailboxes]: none is configured; add a section [mailboxes.NAME]")
-    blobs = BlobDirectory(settings.blobs.directory)
     try:
+        blobs = open_blob_store(settings.blobs)
         await blobs.prepare()
     except BlobStoreError as error:
-        raise CannotStart(f"[blobs] directory: {error}") from None
+        raise CannotStart(f"[blobs]: {error}") from None
     if not await await_topics(settings, NAMES, runtime):
         return
     codec = await await_codec(settings, (MailReceived, MailboxCursor, MailboxReport), runtime)
@@ -55,6 +56,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             connect=connector,
             alarms=Alarms(bell, settings.notify.mailbox_unchecked_seconds),
             grants=grants.seen,
+            scanner=configured_scanner(settings.scan, runtime.metrics, asyncio.get_running_loop().time),
         )
         try:
             await poll_until_stopped(parts)

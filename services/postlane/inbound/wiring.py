@@ -9,6 +9,7 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.imap_connector import ImapConnector, NoteGrant
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
+from postlane.adapters.scanner import Scanner
 from postlane.config.mailbox_section import MailboxSection
 from postlane.config.sections import InboundSection
 from postlane.config.settings import Settings
@@ -16,6 +17,7 @@ from postlane.core.alerts.mailbox_conditions import GrantSeen
 from postlane.core.polling.mailbox import Identity, Limits
 from postlane.core.reading.mail_class import ClassRules
 from postlane.inbound.alarms import Alarms
+from postlane.inbound.attachments import AttachmentDesk
 from postlane.inbound.board import Board
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.dialing import Dialing
@@ -58,6 +60,7 @@ class Parts:
     connect: Connect
     alarms: Alarms
     grants: GrantsSeen = no_grants
+    scanner: Scanner | None = None
 
 
 def imap_connect(
@@ -84,8 +87,9 @@ def make_ownership(
     """The group's listener with everything behind it; `changed` hears which partitions are held."""
     settings = parts.settings
     group = settings.kafka.group("inbound")
+    attachments = AttachmentDesk(parts.blobs, settings.inbound.inline_bytes, parts.scanner)
     shared = Shared(
-        intake=Intake(parts.blobs, parts.parsers, parts.codec, parts.topics),
+        intake=Intake(parts.blobs, attachments, parts.parsers, parts.codec, parts.topics),
         reader=CursorReader(parts.event_log, parts.codec, parts.topics),
         dialing=Dialing(time.monotonic),
         room=Room(settings.inbound.chunk_bytes * ROOM_CHUNKS),

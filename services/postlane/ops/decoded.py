@@ -6,16 +6,18 @@ from typing import Any
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.events.command import Command
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
+from postlane.core.events.relay_lease import RelayLease
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 from postlane.core.events.trail import BadTrail, Dead, Entry, Put, Resolved, decode
 from postlane.core.polling.cursor_keys import is_report
 from postlane.core.polling.quarantine import BadQuarantine, Quarantined, decode_quarantine
+from postlane.ops.lease_lines import lease_gist
 from postlane.ops.output import Json, iso_ms, moment_text, ms_text, plain, shortened
 from postlane.ops.topic_names import EventKind, TopicKind
 from postlane.ports import LogRecord
 
-Event = MailRequested | MailStatus | MailReceived | MailboxCursor | MailboxReport | Command
+Event = MailRequested | MailStatus | MailReceived | MailboxCursor | MailboxReport | Command | RelayLease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,8 @@ def _event_gist(event: Event | None) -> str:  # noqa: PLR0911 - one for each kin
             return f"{event.wish.value} {_subject(event)}, by {event.issued_by}: {shortened(event.reason)}".rstrip(
                 ": "
             )
+        case RelayLease():
+            return lease_gist(event)
 
 
 def _subject(command: Command) -> str:

@@ -9,23 +9,33 @@ from typing import Annotated
 
 import typer
 
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.causes import known_causes
 from postlane.core.dlq import DeadMail, Place, Plan, Selection, plan_discard, plan_replay, unknown_causes
 from postlane.core.events.trail import BadTrail, Resolution
+from postlane.core.replay_rate import ReplayRate, parse_rate
 from postlane.ops import options
 from postlane.ops.decoded import as_json as record_json
 from postlane.ops.decoded import decode_record
 from postlane.ops.dlq_log import DlqLog, Failure, Resolving
 from postlane.ops.dlq_output import COLUMNS, by_cause, left_out_lines, mail_json, plan_json, row
 from postlane.ops.exits import CommandFailed, Exit
-from postlane.ops.output import print_json, print_table, progress, say
+from postlane.ops.output import print_json, print_table, progress, say, span_text
+from postlane.ops.pacer import Pacer
 from postlane.ops.session import Session, session_of
 from postlane.ops.topic_names import DLQ, KINDS, OUTBOUND
 from postlane.ports import BlobMissing, BlobStoreError, LogWriter
 
 PLACE_DIGITS_MAX = 25  # a partition and a 64-bit offset
+
+
+def _rate(text: str) -> ReplayRate:
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
 
 app = typer.Typer(help="Dead mail: see it, send it again, or close it.", no_args_is_help=True)
 
@@ -42,6 +52,15 @@ Places = Annotated[
     typer.Option("--offset", metavar="PARTITION:OFFSET", help="This very record, as `list` names it."),
 ]
 Note = Annotated[str, typer.Option("--note", help="Why, for the record.")]
+Rate = Annotated[
+    ReplayRate | None,
+    typer.Option(
+        "--rate",
+        parser=_rate,
+        metavar="N/min",
+        help="So fast, such as 300/min, 5/s or 1000/hour, so that new mail is not stood in the way of; without it: all at once.",
+    ),
+]
 Everything = Annotated[bool, typer.Option("--all", help="All open mail, when no other filter is given.")]
 
 
@@ -116,6 +135,7 @@ def replay_(  # noqa: PLR0913 - the options of a command
     again: Annotated[
         bool, typer.Option("--again", help="Also what matches and was replayed or discarded before.")
     ] = False,
+    rate: Rate = None,
     note: Note = "",
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
@@ -123,11 +143,14 @@ def replay_(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Send dead mail again to those who did not get it: whole tickets, in their order.
 
-    Each mail is closed in the same transaction that sends it.
+    Each mail is closed in the same transaction that sends it. So a replay that was stopped with Ctrl-C, or cut off, goes on where it was when the
+    same command is given again.
     """
     selection = _selection(ticket, cause, reason, _Span(since, until), offset)
     _refuse_unlimited(selection, everything=everything)
-    order = _Order(Resolution.REPLAYED, note, dry_run=dry_run, yes=yes, as_json=as_json)
+    order = _Order(
+        Resolution.REPLAYED, note, dry_run=dry_run, yes=yes, as_json=as_json, rate=rate, again=again
+    )
     with _taken_over(session_of(context), dry_run=dry_run) as (dlq, writer):
         plan = plan_replay(_read(dlq, selection), selection, again=again, alone=alone)
         _carry_out(dlq, writer, plan, order)
@@ -170,6 +193,8 @@ class _Order:
     dry_run: bool
     yes: bool
     as_json: bool
+    rate: ReplayRate | None = None
+    again: bool = False
 
 
 def _selection(
@@ -204,7 +229,10 @@ def _refuse_unlimited(selection: Selection, *, everything: bool) -> None:
 
 
 def _dlq(session: Session) -> DlqLog:
-    blobs = BlobDirectory(session.settings.blobs.directory)
+    try:
+        blobs = open_blob_store(session.settings.blobs)
+    except BlobStoreError as error:
+        raise CommandFailed(str(error)) from None
     return DlqLog(session.log, blobs, main=session.topic(OUTBOUND), dlq=session.topic(DLQ))
 
 
@@ -251,11 +279,7 @@ def _carry_out(dlq: DlqLog, writer: LogWriter | None, plan: Plan, order: _Order)
             typer.confirm(
                 f"{_verb(order)} {len(plan.mails)} mails ({by_cause(plan.mails)})?", abort=True, err=True
             )
-        at_ms = round(datetime.now(UTC).timestamp() * 1000)
-        with progress("writing") as bar:
-            bar.expect(len(plan.mails))
-            resolving = Resolving(resolution=order.resolution, at_ms=at_ms, reason=order.note)
-            failures = dlq.resolve(writer, plan.mails, resolving, bar.step)
+        failures = _write(dlq, writer, plan, order)
     if order.as_json:
         print_json(plan_json(plan, failures, dry_run=order.dry_run))
     for failure in failures:
@@ -266,6 +290,34 @@ def _carry_out(dlq: DlqLog, writer: LogWriter | None, plan: Plan, order: _Order)
         say(f"{order.resolution.value} {len(plan.mails) - len(failures)} of {len(plan.mails)} mails")
     if failures:
         raise CommandFailed(f"{len(failures)} mails could not be written")
+
+
+def _write(dlq: DlqLog, writer: LogWriter, plan: Plan, order: _Order) -> list[Failure]:
+    """Write all of it, as fast as ordered. Raises CommandFailed when a person stops it, with what was done by then."""
+    resolving = Resolving(
+        resolution=order.resolution,
+        now_ms=lambda: round(datetime.now(UTC).timestamp() * 1000),
+        reason=order.note,
+    )
+    if order.rate is not None:
+        pacer = Pacer(order.rate)
+        resolving = replace(resolving, batch_mails=order.rate.batch_mails, before_batch=pacer.wait)
+    done = 0
+    try:
+        with progress("writing") as bar:
+            bar.expect(len(plan.mails))
+
+            def step(count: int) -> None:
+                nonlocal done
+                done += count
+                bar.step(count)
+
+            return dlq.resolve(writer, plan.mails, resolving, step)
+    except KeyboardInterrupt:
+        rest = "without --again the same command" if order.again else "the same command"
+        raise CommandFailed(
+            f"stopped: {done} of {len(plan.mails)} mails are {order.resolution.value}, and perhaps a few more; {rest} goes on with the rest"
+        ) from None
 
 
 def _show(plan: Plan, order: _Order) -> None:
@@ -279,6 +331,8 @@ def _show(plan: Plan, order: _Order) -> None:
         say(line)
     if order.dry_run and plan.mails:
         say(f"dry run: would {_verb(order).lower()} {len(plan.mails)} mails: {by_cause(plan.mails)}")
+    if order.rate is not None and plan.mails:
+        say(f"at this rate it takes about {span_text(order.rate.seconds_for(len(plan.mails)))}")
 
 
 def _verb(order: _Order) -> str:

@@ -4,7 +4,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from postlane.core.dlq import DeadMail, DlqRecord, Place, batches, fold, replay_headers, resolution_headers
+from postlane.core.dlq import (
+    BATCH_MAILS_MAX,
+    DeadMail,
+    DlqRecord,
+    Place,
+    batches,
+    fold,
+    replay_headers,
+    resolution_headers,
+)
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.trail import BadTrail, Resolution, decode_claim
 from postlane.core.partitioner import partition_of
@@ -37,11 +46,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolving:
-    """What the operator orders: how the mails end, when (milliseconds since 1970) and why."""
+    """What the operator orders: how the mails end and why; `now_ms` is asked when each is written (milliseconds since 1970).
+
+    `batch_mails`: so many in one transaction. `before_batch` may take its time before a batch of so many is written.
+    """
 
     resolution: Resolution
-    at_ms: int
+    now_ms: Callable[[], int]
     reason: str
+    batch_mails: int = BATCH_MAILS_MAX
+    before_batch: Callable[[int], None] = lambda _mails: None
 
 
 class DlqLog:
@@ -86,7 +100,8 @@ class DlqLog:
         """
         failures: list[Failure] = []
         blocked: set[bytes | None] = set()
-        for batch in batches(mails):
+        for batch in batches(mails, order.batch_mails):
+            order.before_batch(len(batch))
             prepared, faults = self._prepare(batch, order, blocked)
             failures += faults
             failures += _write(writer, prepared, blocked)
@@ -108,7 +123,7 @@ class DlqLog:
                 to=TopicPartition(self._dlq, mail.place.partition),
                 key=mail.key,
                 value=None,
-                headers=resolution_headers(mail, order.resolution, order.at_ms, order.reason),
+                headers=resolution_headers(mail, order.resolution, order.now_ms(), order.reason),
             )
             if order.resolution is Resolution.DISCARDED:
                 prepared.append(_Prepared(mail, (closing,)))

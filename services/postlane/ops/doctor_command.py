@@ -9,9 +9,11 @@ import typer
 from postlane.adapters.schema_registry import SchemaRefused
 from postlane.core.events.received import MailboxCursor
 from postlane.ops import options
+from postlane.ops.check_bucket import check_bucket
 from postlane.ops.check_kafka import check_kafka, check_schemas, read_cursors
 from postlane.ops.check_local import check_blobs, check_configuration
 from postlane.ops.check_mail import check_mailbox, check_name_servers, check_relay
+from postlane.ops.check_scanner import check_scanner
 from postlane.ops.checks import Check, State
 from postlane.ops.exits import Exit
 from postlane.ops.output import print_json, print_line
@@ -26,11 +28,15 @@ def doctor(
     context: typer.Context,
     *,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Leave relays, mailboxes and name servers alone.")
+        bool,
+        typer.Option("--offline", help="Leave relays, mailboxes, name servers, buckets and scanners alone."),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check configuration, Kafka, topics, schemas, blob store, relay and mailbox logins. Changes nothing, sends nothing."""
+    """Check configuration, Kafka, topics, schemas, blob store, scanner, relay and mailbox logins.
+
+    Sends nothing, and changes nothing but for two small objects that it writes into a bucket, reads and deletes.
+    """
     session = session_of(context)
     checks: list[Check] = []
     for check in _checks(session, offline=offline):
@@ -55,9 +61,14 @@ def _checks(session: Session, *, offline: bool) -> Iterator[Check]:
     kafka = check_kafka(settings)
     yield from kafka
     yield from check_schemas(settings)
-    yield check_blobs(settings.blobs.directory)
+    if settings.blobs.s3 is None:
+        yield check_blobs(settings.blobs.directory)
     if offline:
         return
+    if settings.blobs.s3 is not None:
+        yield asyncio.run(check_bucket(settings.blobs))
+    if scanner := asyncio.run(check_scanner(settings.scan)):
+        yield scanner
     for name, relay in settings.relays.items():
         yield asyncio.run(check_relay(name, relay))
     if settings.outbound.check_domains:

@@ -14,7 +14,7 @@ from postlane.ops.control_writing import give_command
 from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.operator_name import operator_name
 from postlane.ops.output import print_json, print_line, progress, say
-from postlane.ops.relay_output import pause_json, pause_words, report_json, report_lines
+from postlane.ops.relay_output import pause_json, pause_words, report_json, report_lines, resume_lines
 from postlane.ops.relay_survey import read_pauses, surveyor_of
 from postlane.ops.session import Session, session_of
 from postlane.ops.topic_names import CONTROL
@@ -94,17 +94,23 @@ def pause(
 def resume(
     context: typer.Context, name: Name, *, reason: ResumeReason = "", as_json: options.Json = False
 ) -> None:
-    """End the pause of this relay. A hold for another cause ends by itself; `list` says when."""
+    """End the pause of this relay. Where the relay itself made us wait, ask it again at once, with a single mail.
+
+    The same goes for senders that it refused. A budget of the configuration that is used up ends by itself only; `list` says when.
+    """
     session = session_of(context)
     _known(session, name)
     now = datetime.now(UTC)
     before = _pause_of(session, name, now)
-    if before is None:
-        _tell(name, None, f"relay {name} is not paused", False, as_json)
-        return
+    with progress("looking at statuses") as bar:
+        hold = surveyor_of(session, bar.step).hold_of(name, session.settings, now)
     give_command(session, _command(Wish.RESUME_RELAY, name, reason, now))
-    line = f"relay {name} goes on within seconds; it was paused {pause_words(before)}"
-    _tell(name, None, line, True, as_json)
+    lines = resume_lines(name, before, hold)
+    if as_json:
+        print_json(pause_json(name, None, changed=before is not None, probed=hold is not None))
+    else:
+        for line in lines:
+            print_line(line)
 
 
 def _show(session: Session, *, as_json: bool) -> None:

@@ -23,11 +23,16 @@ def report_lines(report: RelayReport, survey: Survey) -> Iterator[str]:
     """One relay for people."""
     view, section = report.view, report.section
     yield f"{view.relay}  {state_words(view, survey.now)}"
+    if view.state is RelayState.HELD and view.told_by is None:
+        yield f"  to have it tried at once: postlane relays resume {shlex.quote(view.relay)}"
     if report.waiting.ready and view.state in UNEXPLAINED and _is_silent(survey):
         yield "  mail waits, and no relay answers: either one was tried and refused again, or no sender runs; see the log of `postlane outbound`"
     limits = ", ".join(section.budgets) or "no budgets"
     ramp = "" if section.warm_up is None else f"; warm-up {section.warm_up}, since {section.warm_up_since}"
     yield f"  {section.host}:{section.port}; {section.connections} connections; {limits}{ramp}"
+    for words in report.usage.words(survey.now):
+        yield f"  {words}, by all senders"
+    yield f"  senders that share it now: {report.usage.senders}"
     ways = [_route_words(route, view.relay, report) for route in survey.routes if route.name in report.routes]
     yield f"  routes: {', '.join(ways) or 'none leads here: it is not used'}"
     if ways:
@@ -98,6 +103,8 @@ def report_json(report: RelayReport, survey: Survey) -> Json:
         "port": section.port,
         "connections": section.connections,
         "budgets": list(section.budgets),
+        "used": list(report.usage.words(survey.now)),
+        "senders": report.usage.senders,
         "warm_up": section.warm_up,
         "warm_up_since": None if section.warm_up_since is None else section.warm_up_since.isoformat(),
         "routes": [
@@ -119,17 +126,37 @@ def report_json(report: RelayReport, survey: Survey) -> Json:
     }
 
 
-def pause_json(relay: str, pause: Pause | None, *, changed: bool) -> Json:
+def pause_json(relay: str, pause: Pause | None, *, changed: bool, probed: bool = False) -> Json:
     """What `pause` and `resume` have come to; the keys are stable."""
     return {
         "relay": relay,
         "paused": pause is not None,
         "changed": changed,
+        "probed": probed,
         "reason": None if pause is None else pause.reason,
         "by": None if pause is None else pause.by,
         "since": None if pause is None else iso(moment(pause.since)),
         "until": None if pause is None or pause.until is None else iso(moment(pause.until)),
     }
+
+
+def resume_lines(relay: str, pause: Pause | None, hold: RelayView | None) -> list[str]:
+    """What `resume` has come to: a pause that has ended, and a hold that is to be tried."""
+    if pause is not None:
+        lines = [f"relay {relay} goes on within seconds; it was paused {pause_words(pause)}"]
+    else:
+        lines = [f"relay {relay} is not paused"]
+    if hold is not None:
+        cause = "" if hold.cause is None else f" ({hold.cause})"
+        lines.append(
+            f"it holds mail back{cause}: senders try it within seconds with a single mail, and go on once that was answered; "
+            "a budget of the configuration that is used up still holds"
+        )
+    elif pause is None:
+        lines.append(
+            "nothing says that it holds mail back; senders that know of a hold try it again within seconds"
+        )
+    return lines
 
 
 def pause_words(pause: Pause) -> str:

@@ -18,13 +18,14 @@ from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.limits.permission import Never
 from postlane.core.relays.backlog import Parked, Unread, Waiting, seconds_through, waiting_by_route
-from postlane.core.relays.relay_state import RelayView, hear, view_relay
+from postlane.core.relays.relay_state import RelayState, RelayView, cut_short, hear, view_relay, with_hold
 from postlane.core.routing.routes import Route, route_of
 from postlane.core.sending.pointers import BadPointers, decode_pointers
+from postlane.ops.relay_usage import RelayUsage, UsageReader
 from postlane.ops.scanning import Step, bounds_of, partitions_of, scan
 from postlane.ops.session import Session
 from postlane.ops.ticket_waits import ParkedMail, read_parked
-from postlane.ops.topic_names import CONTROL, OUTBOUND, RETRY, STATUS
+from postlane.ops.topic_names import CONTROL, OUTBOUND, RELAYS, RETRY, STATUS
 from postlane.ports import Bounds, CommitPoint, EventLog, LogRecord, TopicPartition
 
 STATUSES_MAX = 500  # of each partition: at least the last seconds of a busy one, hours of a quiet one
@@ -35,13 +36,14 @@ UNREAD_MAX = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayReport:
-    """One relay. `routes` in their order; `waiting` = their mails together; `through_seconds` None: no budget bounds it."""
+    """One relay. `usage` is what all senders have used of it. `routes` in their order; `waiting` = their mails together; `through_seconds` None: no budget bounds it."""
 
     view: RelayView
     section: RelaySection
     routes: dict[str, Waiting]
     waiting: Waiting
     through_seconds: float | Never | None
+    usage: RelayUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,18 @@ class Surveyor:
     retry: str
     control: str
     group: str
+    usage: UsageReader
     step: Step | None = None
+
+    def hold_of(self, relay: str, settings: Settings, now: datetime) -> RelayView | None:
+        """What senders said of a hold of this relay that is not over, be it for a limit or a fault; a person's pause is none."""
+        routes = settings.mail_routes()
+        resumptions = read_pauses(self.log, self.codec, self.control, [relay]).resumptions
+        heard = cut_short(hear(self._newest_statuses(), routes), resumptions)
+        view = with_hold(
+            view_relay(relay, None, heard, routes, now), self.usage.read(settings, now)[relay].hold, now
+        )
+        return view if view.state in {RelayState.HELD, RelayState.DUE} else None
 
     def survey(self, settings: Settings, now: datetime) -> Survey:
         """Look at everything."""
@@ -73,10 +86,16 @@ class Surveyor:
         standing = read_pauses(self.log, self.codec, self.control, settings.relays)
         statuses = self._newest_statuses()
         waiting, estimated = self._waiting(statuses, routes, now)
-        heard = hear(statuses, routes)
+        heard = cut_short(hear(statuses, routes), standing.resumptions)
+        usage = self.usage.read(settings, now)
         relays = [
             _report(
-                view_relay(name, standing.pause_of(name, now.timestamp()), heard, routes, now),
+                with_hold(
+                    view_relay(name, standing.pause_of(name, now.timestamp()), heard, routes, now),
+                    usage[name].hold,
+                    now,
+                ),
+                usage[name],
                 settings.relays[name],
                 {route.name: waiting[route.name] for route in routes if name in route.relays},
                 now,
@@ -156,6 +175,13 @@ def surveyor_of(session: Session, step: Step | None = None) -> Surveyor:
         retry=session.topic(RETRY),
         control=session.topic(CONTROL),
         group=session.settings.kafka.group("outbound"),
+        usage=UsageReader(
+            log=session.log,
+            codec=session.codec,
+            topic=session.topic(RELAYS),
+            group=session.settings.kafka.group("relays"),
+            step=step,
+        ),
         step=step,
     )
 
@@ -179,17 +205,20 @@ def read_pauses(log: EventLog, codec: Codec, topic: str, relays: Iterable[str]) 
     return standing
 
 
-def _report(view: RelayView, section: RelaySection, routes: dict[str, Waiting], now: datetime) -> RelayReport:
+def _report(
+    view: RelayView, usage: RelayUsage, section: RelaySection, routes: dict[str, Waiting], now: datetime
+) -> RelayReport:
     waiting = sum(routes.values(), Waiting())
     circuit = CircuitPolicy(hold_seconds=section.hold_seconds, hold_seconds_max=section.hold_seconds_max)
     policy = GovernorPolicy(connections=section.connections, circuit=circuit)
-    governor = Governor(view.relay, policy, section.limits())
+    governor = Governor(view.relay, policy, usage.limits)
     return RelayReport(
         view=view,
         section=section,
         routes=routes,
         waiting=waiting,
         through_seconds=seconds_through(governor, view, waiting, now),
+        usage=usage,
     )
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import typer
 
 from postlane.adapters.avro_codec import Unencodable
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.cloudevents import cloud_event_headers
 from postlane.adapters.kafka_produce import produce
 from postlane.core.events.request import MailRequested, RequestedAttachment
@@ -25,7 +25,7 @@ from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.output import print_json, print_line
 from postlane.ops.session import Session, session_of
 from postlane.ops.topic_names import OUTBOUND
-from postlane.ports import BlobStoreError, NewRecord, RecordRefused, TopicPartition
+from postlane.ports import BlobStore, BlobStoreError, NewRecord, RecordRefused, TopicPartition
 
 INLINE_BYTES_MAX = 256 * 1024  # larger attachments go to the blob store: a record has about 1 MB
 SOURCE = "/postlane/ops"
@@ -110,7 +110,7 @@ def _produce(session: Session, request: MailRequested) -> str:
     key = request.ticket_id.encode()
     partition = partition_of(key, session.log.partition_count(topic))
     try:
-        claimed = asyncio.run(_claim_check(request, BlobDirectory(session.settings.blobs.directory)))
+        claimed = asyncio.run(_claim_check(request, open_blob_store(session.settings.blobs)))
         record = NewRecord(
             to=TopicPartition(topic, partition),
             key=key,
@@ -122,7 +122,7 @@ def _produce(session: Session, request: MailRequested) -> str:
         raise CommandFailed(f"the mail was not sent: {error}") from None
 
 
-async def _claim_check(request: MailRequested, blobs: BlobDirectory) -> MailRequested:
+async def _claim_check(request: MailRequested, blobs: BlobStore) -> MailRequested:
     """Large attachments become blobs, durable before the event that names them."""
 
     async def checked(attachment: RequestedAttachment) -> RequestedAttachment:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from postlane.core.events.command import Command
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
+from postlane.core.events.relay_lease import RelayLease
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 from postlane.ops.exits import CommandFailed, Exit
@@ -15,6 +16,7 @@ EventKind = (
     | type[MailboxCursor]
     | type[MailboxReport]
     | type[Command]
+    | type[RelayLease]
 )
 
 OUTBOUND = "mail.outbound"
@@ -25,6 +27,7 @@ INBOUND = "mail.inbound"
 INBOUND_DLQ = "mail.inbound.dlq"
 CURSOR = "mail.inbound.cursor"
 CONTROL = "mail.control"
+RELAYS = "mail.relays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ KINDS: dict[str, TopicKind] = {
     "inbound-dlq": TopicKind(INBOUND_DLQ, None, quarantine=True),
     "cursor": TopicKind(CURSOR, MailboxCursor),
     "control": TopicKind(CONTROL, Command),
+    "relays": TopicKind(RELAYS, RelayLease),
 }
 
 
@@ -56,7 +60,6 @@ KINDS: dict[str, TopicKind] = {
 UNUSED = {
     "feedback": "mail.outbound.feedback",
     "inbound-retry": "mail.inbound.retry",
-    "relays": "mail.relays",
 }
 
 

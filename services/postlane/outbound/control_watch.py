@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
-from postlane.core.control.standing import Pause, Standing
+from postlane.core.control.standing import Pause, Resumption, Standing
 from postlane.core.events.command import Command, concerns_all
 from postlane.ports import EventLog, LogRecord, LogUnavailable, TopicPartition
 
@@ -24,12 +24,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlWatchParts:
-    """What a watch works with; `relay_changed` is told, on the event loop, of every pause that begins, changes or ends (None)."""
+    """What a watch works with. On the event loop, `relay_changed` is told of every pause that begins, changes or ends (None).
+
+    `relay_resumed` hears of every command to go on that comes while the topic is followed: older ones are about what is over.
+    """
 
     event_log: EventLog
     codec: Codec
     topic: str
     relay_changed: Callable[[str, Pause | None], None]
+    relay_resumed: Callable[[str, float], None]
     clock: Callable[[], float] = time.time
 
 
@@ -41,6 +45,7 @@ class ControlWatch:
         self._standing = Standing()
         self._positions: dict[int, int] = {}
         self._told: dict[str, Pause] = {}
+        self._obeyed: dict[str, Resumption] = {}
         self._loaded = asyncio.Event()
 
     @property
@@ -84,6 +89,7 @@ class ControlWatch:
                     standing, positions = Standing(), {}
                 await asyncio.sleep(FOLLOW_SECONDS)
         self._standing, self._positions = standing, positions
+        self._obeyed = dict(standing.resumptions)
         self._loaded.set()
         log.info(
             "control_read",
@@ -141,6 +147,10 @@ class ControlWatch:
         for relay in sorted(told.keys() | current.keys()):
             if told.get(relay) != current.get(relay):
                 self._parts.relay_changed(relay, current.get(relay))
+        obeyed, self._obeyed = self._obeyed, dict(standing.resumptions)
+        for relay, command in sorted(self._obeyed.items()):
+            if obeyed.get(relay) != command:
+                self._parts.relay_resumed(relay, now)
 
 
 class _TopicReplaced(Exception):

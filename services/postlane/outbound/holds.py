@@ -7,7 +7,7 @@ import structlog
 from postlane.adapters.http_health import Health
 from postlane.core.instants import iso_utc
 from postlane.core.limits.permission import Hold
-from postlane.core.sending.lane_mail import RouteHolds, RouteOpens
+from postlane.core.sending.lane_mail import RouteHolds, RouteOpens, SendersDue
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import RelayDesk
@@ -29,7 +29,7 @@ class Holds:
         """For a partition that is new."""
         return [_event(route, hold) for route, hold in self._of_routes.items()]
 
-    def news(self, now: float) -> Iterator[RouteHolds | RouteOpens]:
+    def news(self, now: float) -> Iterator[RouteHolds | RouteOpens | SendersDue]:
         """Tell people what has changed, and say what every partition must hear."""
         for desk in self._relays.desks.values():
             self._tell_people(desk, desk.governor.hold(now))
@@ -41,6 +41,8 @@ class Holds:
             elif hold is None and before is not None:
                 del self._of_routes[route]
                 yield RouteOpens(route)
+        if self._relays.take_senders_due():
+            yield SendersDue()
 
     def _tell_people(self, desk: RelayDesk, hold: Hold | None) -> None:
         before = self._of_relays.get(desk.name)

@@ -27,6 +27,7 @@ class RelayBoard:
         self.routes = {route.name: route for route in routes}
         self._turns = RelayTurns()
         self._wanted: dict[str, int] = {}
+        self._senders_due = False
         self.started = 0
 
     def pause_changed(self, relay: str, pause: Pause | None) -> None:
@@ -38,6 +39,27 @@ class RelayBoard:
             desk.governor.resume()
         else:
             desk.governor.pause(f"paused by {pause.by}: {pause.reason}", pause.until, pause.since)
+
+    def flowing(self, relay: str) -> bool:
+        """Whether mail is in flight that this relay could have taken, for all that its routes say."""
+        others = {other for route in self.routes.values() if relay in route.relays for other in route.relays}
+        return any(self.desks[other].governor.in_flight for other in others)
+
+    def is_cut_off(self, relay: str) -> bool:
+        """Whether our own circuit to this relay is open, whatever holds for other senders."""
+        desk = self.desks.get(relay)
+        return desk is not None and desk.governor.circuit.trip is not None
+
+    def resumed(self, relay: str, now: float) -> None:
+        """A person wants this relay, and the senders that it refused, to be tried again at once."""
+        desk = self.desks.get(relay)
+        if desk is not None and desk.probe_now(now):
+            self._senders_due = True
+
+    def take_senders_due(self) -> bool:
+        """Whether mail that waits for its sender is due since this was asked last."""
+        due, self._senders_due = self._senders_due, False
+        return due
 
     @property
     def in_flight(self) -> int:

@@ -10,7 +10,7 @@ import structlog
 
 from postlane.core.alerts.distrust import Seldom, distrust
 from postlane.core.events.request import MailRequested
-from postlane.core.limits.circuit import CircuitState, Refusal
+from postlane.core.limits.circuit import Refusal
 from postlane.core.limits.governor import Governor
 from postlane.core.limits.held_senders import HeldSenders, Trial, sender_of
 from postlane.core.limits.permission import (
@@ -24,6 +24,7 @@ from postlane.core.limits.permission import (
     Unheard,
     Unsent,
 )
+from postlane.core.limits.share import CAUSES_OF_ALL
 from postlane.core.sending.dead_limit import DeadLimit
 from postlane.core.sending.lane_mail import Attempt, AttemptEnded
 from postlane.core.sending.screening import Screened, conclude
@@ -158,6 +159,12 @@ class RelayDesk:
         if isinstance(errand.trial, Trial):
             self._parts.senders.ended(errand.trial)
 
+    def probe_now(self, now: float) -> bool:
+        """Ask the relay again at once where it is held, and about each sender that it refused; True where it refused any."""
+        if self.governor.probe_now(now):
+            log.info("relay_probe_wanted", relay=self.name)
+        return self._parts.senders.probe_now(now)
+
     def _part(self, recipients: int, now: float) -> int:
         """To how many of them a mail may go at once."""
         part = min(recipients, self._parts.recipients_max or recipients)
@@ -201,7 +208,9 @@ class RelayDesk:
         return message_id, self._parts.senders.judged(errand.trial, judgement, time.time(), _jitter())
 
     async def _try(self, request: MailRequested, errand: Errand) -> tuple[str | None, Judgement]:
-        asked = errand.recipients
+        asked, by_a_person = errand.recipients, errand.attempt.wanted_by_a_person
+        if not (nobody := self._parts.screen(asked, by_a_person)).envelope:
+            return None, conclude(nobody, None)  # its attachments may be missing: nobody is to get them
         try:
             blobs = {
                 attachment.blob.sha256: await self._parts.blobs.get(attachment.blob)
@@ -223,7 +232,7 @@ class RelayDesk:
         if not recipients:
             reason = f"the request does not name {', '.join(asked)}"
             return mail.message_id, _all_wait(asked, CAUSE_NOT_BUILT, reason)
-        screened = self._parts.screen(recipients, errand.attempt.wanted_by_a_person)
+        screened = self._parts.screen(recipients, by_a_person)
         judgement = await self._send(mail, screened.envelope, errand) if screened.envelope else None
         return mail.message_id, conclude(screened, judgement)
 
@@ -245,9 +254,8 @@ class RelayDesk:
         match judgement:
             case RelayHeld():
                 counted = judgement.reply.phase not in BEFORE_MAIL
-                return TurnedAway(
-                    self._refusal(judgement.cause, judgement.reason, judgement.wait_seconds), counted
-                )
+                refusal = self._refusal(judgement.cause, judgement.reason, judgement.wait_seconds)
+                return TurnedAway(refusal, counted, of_all=judgement.cause in CAUSES_OF_ALL)
             case SenderHeld():
                 return Answered()
             case Attempted():
@@ -265,7 +273,7 @@ class RelayDesk:
         if too_many is not None:
             log.error("too_many_dead", relay=self.name, reason=too_many)
             return TurnedAway(self._refusal(CAUSE_TOO_MANY_DEAD, too_many, None), counted=True)
-        if sent and self.governor.circuit.state is CircuitState.PROBING:
+        if sent and self.governor.trip is not None:
             self._parts.limit.forget()
         return Answered()
 
@@ -318,6 +326,10 @@ def _log_attempt(
         case Attempted(waiting=(first, *others)):
             said.info(
                 "mail_deferred", cause=first.cause, reason=describe(first.answer), waiting=1 + len(others)
+            )
+        case Attempted(delivered=(), suppressed=(unwanted, *others)):
+            said.info(
+                "mail_suppressed", cause=unwanted.cause, reason=unwanted.reason, suppressed=1 + len(others)
             )
         case Attempted():
             said.info("mail_sent", recipients=len(judgement.delivered))

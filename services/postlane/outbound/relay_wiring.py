@@ -1,10 +1,11 @@
 """Wires the relays of the configuration: their sessions and governors, and the board that hands mail round to them."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.smtp_sink import SmtpSink
 from postlane.config.relay_section import RelaySection
 from postlane.config.sections import OutboundSection
@@ -20,6 +21,7 @@ from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import DeskParts, RelayDesk, Screen
+from postlane.outbound.relay_share import RelayShare
 from postlane.ports import MailDomains
 
 
@@ -47,7 +49,13 @@ class _Tools:
     screen: Screen
 
 
-def wire_relays(settings: Settings, gauges: Gauges, classifier: Classifier, listed: Listed) -> Relays:
+def wire_relays(
+    settings: Settings,
+    gauges: Gauges,
+    classifier: Classifier,
+    listed: Listed,
+    shares: Mapping[str, RelayShare],
+) -> Relays:
     """`listed` knows the suppression list. Raises ConfigError for files that cannot be used."""
     sinks = {
         name: SmtpSink(name, relay, note_grant=partial(gauges.grant, name))
@@ -56,7 +64,7 @@ def wire_relays(settings: Settings, gauges: Gauges, classifier: Classifier, list
     domains = _domains(settings.outbound)
     safety = settings.safety.as_safety()
     tools = _Tools(classifier.classify, domains, screening(safety, listed))
-    desks = {name: _desk(settings, name, sink, tools) for name, sink in sinks.items()}
+    desks = {name: _desk(settings, shares[name], sink, tools) for name, sink in sinks.items()}
     return Relays(RelayBoard(desks, settings.mail_routes()), tuple(sinks.values()), domains)
 
 
@@ -68,15 +76,17 @@ def _domains(outbound: OutboundSection) -> MailDomains | None:
     return DnsDomains(outbound.name_servers(), outbound.dns_seconds)
 
 
-def _desk(settings: Settings, name: str, sink: SmtpSink, tools: _Tools) -> RelayDesk:
-    relay, outbound = settings.relays[name], settings.outbound
+def _desk(settings: Settings, share: RelayShare, sink: SmtpSink, tools: _Tools) -> RelayDesk:
+    name, outbound = share.terms.relay, settings.outbound
+    relay = settings.relays[name]
+    share.connect(sink)
     return RelayDesk(
         DeskParts(
-            governor=_governor(name, relay),
+            governor=_governor(name, relay, share),
             senders=HeldSenders(relay.hold_seconds_max),
             limit=DeadLimit(DeadLimitPolicy(outbound.dead_limit_mails, outbound.dead_limit_share)),
             sink=sink,
-            blobs=BlobDirectory(settings.blobs.directory),
+            blobs=open_blob_store(settings.blobs),
             classify=tools.classify,
             build=BuildPolicy(keys=settings.signing.signing_keys(), plus_address=outbound.plus_address),
             screen=tools.screen,
@@ -86,6 +96,7 @@ def _desk(settings: Settings, name: str, sink: SmtpSink, tools: _Tools) -> Relay
     )
 
 
-def _governor(name: str, relay: RelaySection) -> Governor:
+def _governor(name: str, relay: RelaySection, share: RelayShare) -> Governor:
     circuit = CircuitPolicy(hold_seconds=relay.hold_seconds, hold_seconds_max=relay.hold_seconds_max)
-    return Governor(name, GovernorPolicy(connections=relay.connections, circuit=circuit), relay.limits())
+    policy = GovernorPolicy(connections=relay.connections, circuit=circuit)
+    return Governor(name, policy, share.limits, share)

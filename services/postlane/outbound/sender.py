@@ -23,6 +23,7 @@ from postlane.outbound.partition import PartitionOwner, PartitionParts
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import Errand
+from postlane.outbound.sharing import Sharing
 from postlane.outbound.succession import Succession, SuccessionParts, Taken
 from postlane.outbound.suppressor import Suppressor
 from postlane.outbound.takeover import TakeOver
@@ -62,6 +63,7 @@ class SenderParts:
     control: ControlWatch
     suppressor: Suppressor
     health: Health
+    sharing: "Sharing | None" = None  # None: this sender has the relays for itself
     commit_interval_seconds: float
     drain_seconds: float
     rest: RestPolicy
@@ -280,6 +282,12 @@ class Sender:
             asyncio.create_task(self.parts.control.run()),
             asyncio.create_task(self.parts.suppressor.run()),
         ]
+        if self.parts.sharing is not None:
+            tasks.append(
+                asyncio.create_task(
+                    self.parts.sharing.run(self._waiting, self.parts.relays.flowing, TICK_SECONDS)
+                )
+            )
         reported = time.monotonic()
         try:
             while not stop.is_set():
@@ -303,6 +311,11 @@ class Sender:
             for owner in self._owners.values():
                 owner.stop_starting()
 
+    def _waiting(self, relay: str) -> int:
+        """How many mails could go by this relay at once, for all that their lanes know."""
+        routes = [name for name, route in self.parts.relays.routes.items() if relay in route.relays]
+        return sum(owner.lanes.queue.waiting(route) for owner in self._owners.values() for route in routes)
+
     def _report(self) -> None:
         for owner in self._owners.values():
             owner.report()
@@ -311,8 +324,8 @@ class Sender:
         self.parts.health.set(
             "control", known, "" if known else "reading what operators want; nothing starts before"
         )
-        holds = {name: desk.governor.hold(time.time()) for name, desk in self.parts.relays.desks.items()}
-        self.parts.alarms.observe(look(self.parts.gauges, holds))
+        governors = {name: desk.governor for name, desk in self.parts.relays.desks.items()}
+        self.parts.alarms.observe(look(self.parts.gauges, governors, time.time()))
         late = sorted(p for p, owner in self._owners.items() if owner.lanes.is_late(time.time()))
         self.parts.health.set("commits", not late, LATE.format(late) if late else "")
         if time.monotonic() - self._stumbled_at > KAFKA_QUIET_SECONDS:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from postlane.adapters.avro_codec import Codec
-from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.kafka_produce import produce_all
 from postlane.adapters.notifier import Notifier, channels_of
@@ -17,6 +17,7 @@ from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.sections import OutboundSection
 from postlane.config.settings import Settings
 from postlane.core.events.command import Command
+from postlane.core.events.relay_lease import RelayLease
 from postlane.core.events.status import MailStatus
 from postlane.core.routing.routes import Route
 from postlane.core.sending.lanes import LanesPolicy
@@ -25,6 +26,7 @@ from postlane.core.sending.retry import RetryPolicy, parse_schedule
 from postlane.core.smtp.smtp_reply import Classifier
 from postlane.core.smtp.smtp_rules import BadRules
 from postlane.outbound.alarms import Alarms
+from postlane.outbound.allocation import Allocation
 from postlane.outbound.control import ControlReader
 from postlane.outbound.control_watch import ControlWatch, ControlWatchParts
 from postlane.outbound.gauges import Gauges
@@ -34,9 +36,12 @@ from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_wiring import Relays, wire_relays
 from postlane.outbound.sender import Sender, SenderParts
+from postlane.outbound.sharing import Sharing
+from postlane.outbound.sharing_wiring import RELAYS, wire_sharing
 from postlane.outbound.suppressor import Suppressor, SuppressorParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
+from postlane.ports import BlobStore, BlobStoreError
 
 SOURCE = "/postlane/outbound"
 CONTROL = "mail.control"
@@ -47,19 +52,31 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     """Send mail until `runtime.stop` is set, then finish what is in flight and give the partitions back. Raises CannotStart."""
     if not settings.relays:
         raise CannotStart("[relays]: at least one relay is needed; `postlane config example` shows one")
-    classifier = the_classifier(settings)
+    classifier, blobs = the_classifier(settings), the_blobs(settings)
     loop = asyncio.get_running_loop()
-    if not await await_topics(settings, TOPICS, runtime):
+    if not await await_topics(settings, (*TOPICS, RELAYS), runtime):
         return
-    codec = await await_codec(settings, (MailStatus, Command), runtime)
+    codec = await await_codec(settings, (MailStatus, Command, RelayLease), runtime)
     if codec is None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
         gauges = Gauges(runtime.metrics)
         notifier = Notifier(channels_of(settings.notify), runtime.metrics)
-        alarms = Alarms(settings.notify, notifier, runtime.metrics, runtime.instance)
+        sharing, allocation = wire_sharing(settings, event_log, codec, runtime.instance)
+        alarms = Alarms(
+            settings.notify,
+            notifier,
+            runtime.metrics,
+            runtime.instance,
+            # What only this sender has met, the allocator may not know.
+            is_speaker=lambda relay: allocation.allots(relay) or relays.board.is_cut_off(relay),
+        )
         relays = wire_relays(
-            settings, gauges, classifier, lambda address: control.suppressed(address, time.time())
+            settings,
+            gauges,
+            classifier,
+            lambda address: control.suppressed(address, time.time()),
+            sharing.shares,
         )
         control = ControlWatch(
             ControlWatchParts(
@@ -67,10 +84,18 @@ async def run(settings: Settings, runtime: Runtime) -> None:
                 codec=codec,
                 topic=settings.kafka.topic(CONTROL),
                 relay_changed=relays.board.pause_changed,
+                relay_resumed=lambda relay, now: _resumed(relays, allocation, relay, now),
             )
         )
         tools = _Tools(
-            event_log=event_log, codec=codec, relays=relays, gauges=gauges, alarms=alarms, control=control
+            event_log=event_log,
+            codec=codec,
+            blobs=blobs,
+            relays=relays,
+            gauges=gauges,
+            alarms=alarms,
+            control=control,
+            sharing=sharing,
         )
         parts = _wire(settings, runtime, tools)
         sender = Sender(parts)
@@ -78,11 +103,20 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
         member = await asyncio.to_thread(event_log.join, parts.take_over.group, parts.topics.main, membership)
         sender.joined(member)
+        await allocation.join()
         try:
             await sender.run(runtime.stop)
         finally:
             await asyncio.to_thread(member.close)
             await asyncio.gather(relays.close(), notifier.close())
+            await sharing.close()
+            await allocation.close()
+
+
+def _resumed(relays: Relays, allocation: Allocation, relay: str, now: float) -> None:
+    """A person wants a held relay tried again: our own circuit, and as its allocator all senders."""
+    relays.board.resumed(relay, now)
+    allocation.probe_wanted(relay)
 
 
 def the_classifier(settings: Settings) -> Classifier:
@@ -91,6 +125,14 @@ def the_classifier(settings: Settings) -> Classifier:
         return load_classifier(settings.outbound.reply_rules_file)
     except BadRules as error:
         raise CannotStart(f"outbound.reply_rules_file: {error}") from None
+
+
+def the_blobs(settings: Settings) -> BlobStore:
+    """Where attachments lie and large copies go. Raises CannotStart."""
+    try:
+        return open_blob_store(settings.blobs)
+    except BlobStoreError as error:
+        raise CannotStart(f"[blobs]: {error}") from None
 
 
 def lanes_policy(section: OutboundSection, routes: tuple[Route, ...]) -> LanesPolicy:
@@ -119,18 +161,19 @@ class _Tools:
 
     event_log: KafkaLog
     codec: Codec
+    blobs: BlobStore
     relays: Relays
     gauges: Gauges
     alarms: Alarms
     control: ControlWatch
+    sharing: Sharing
 
 
 def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
-    event_log, codec = tools.event_log, tools.codec
+    event_log, codec, blobs = tools.event_log, tools.codec, tools.blobs
     main, retry, status, dlq, control = (settings.kafka.topic(name) for name in TOPICS)
     topics = OutboundTopics(main=main, retry=retry, status=status, dlq=dlq)
     group = settings.kafka.group("outbound")
-    blobs = BlobDirectory(settings.blobs.directory)
     intake = Intake(codec, blocks=settings.kafka.schema_registry_url is not None)
     take_over = TakeOver(
         event_log=event_log,
@@ -155,6 +198,7 @@ def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
         alarms=tools.alarms,
         control=tools.control,
         suppressor=_suppressor(settings, runtime, tools),
+        sharing=tools.sharing,
         health=runtime.health,
         commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,
         drain_seconds=settings.outbound.drain_seconds,

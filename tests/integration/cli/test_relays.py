@@ -62,7 +62,9 @@ def test_a_pause_is_given_once_changed_and_ended(desk: Desk, config: Path) -> No
     assert "to let it go on: postlane relays resume main" in desk.run("relays", config=config).out
     ended = run("resume", "main")
     assert (ended["paused"], ended["changed"]) == (False, True)
-    assert desk.run("relays", "resume", "main", config=config).out == "relay main is not paused\n"
+    assert desk.run("relays", "resume", "main", config=config).out == (
+        "relay main is not paused\nnothing says that it holds mail back; senders that know of a hold try it again within seconds\n"
+    )
     assert run("resume", "main") == ended | {"changed": False}
     assert shown(desk, config)["state"] == "unknown"
 
@@ -116,9 +118,28 @@ def test_a_quota_is_a_hold_with_its_time_and_reason(
         assert held["through_seconds_at_best"] > 0
         said = desk.run("relays", config=config).out
         assert said.startswith("main  HELD since ")
+        assert "\n  to have it tried at once: postlane relays resume main\n" in said
         assert "  waiting: 5 mails may go now (5 unread or with a sender, 0 in the journal)" in said
         assert "  backlog through in about " in said
     assert shown(desk, config)["state"] == "held"
+
+
+def test_a_held_relay_is_tried_at_once_when_it_is_resumed(
+    desk: Desk, config: Path, ticket: str, relay: RelayControl
+) -> None:
+    relay.set_quota(Quota(0))
+    with sender(desk, relay):
+        for number in range(3):
+            desk.send(f"{ticket}-{number}")
+        eventually("told", lambda: told(desk, f"{ticket}-2") == [("DEFERRED", "quota")])
+        relay.lift_quota()
+        resumed = desk.run("relays", "resume", "main", config=config)
+        assert resumed.out.startswith(
+            "relay main is not paused\nit holds mail back (quota): senders try it within seconds"
+        )
+        relay.wait_for(lambda mails: len(mails) >= 3)
+        eventually("sends", lambda: shown(desk, config)["state"] == "sends")
+    assert desk.run("relays", "resume", "main", "--json", config=config).json["probed"] is False
 
 
 @pytest.mark.parametrize(

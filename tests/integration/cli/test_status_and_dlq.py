@@ -1,10 +1,13 @@
 """What became of a mail, and dead mail with what operators do about it."""
 
 import re
+import signal
+import subprocess
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from integration.cli.desk import CODEC, Desk
+from integration.postlane_process import POSTLANE, STOP_SECONDS, eventually
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState
 from postlane.core.events.trail import decode_replay
@@ -89,6 +92,42 @@ def test_a_ticket_is_replayed_whole_and_in_the_order_of_its_origin(desk: Desk, t
     assert [mail["added"] for mail in ran.json["mails"]] == [False, True, False]
     again = desk.records("mail.outbound", ticket)[3:]
     assert [CODEC.decode(MailRequested, record.value).event_id for record in again] == events
+
+
+def test_a_slow_replay_that_is_stopped_goes_on_where_it_was(desk: Desk, ticket: str) -> None:
+    events = [desk.send(ticket, "--subject", f"Mail {n}") for n in range(5)]
+    for event_id in events:
+        desk.die(ticket, event_id)
+    replay = ("dlq", "replay", "--ticket", ticket, "--yes")
+
+    def replayed() -> list[str]:
+        again = desk.records("mail.outbound", ticket)[5:]
+        return [CODEC.decode(MailRequested, record.value).event_id for record in again]
+
+    command = (*POSTLANE, "--config", str(desk.configure()), *replay, "--rate", "60/min")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as slow:
+        eventually("two are replayed", lambda: len(replayed()) >= 2)
+        slow.send_signal(signal.SIGINT)
+        _, said = slow.communicate(timeout=STOP_SECONDS)
+    assert slow.returncode == 1
+    assert "at this rate it takes about 5 s" in said
+    assert re.search(
+        r"stopped: \d of 5 mails are replayed, and perhaps a few more; the same command goes on", said
+    )
+    before = len(replayed())
+    assert 2 <= before < 5
+    assert len(desk.open_places("--ticket", ticket)) == 5 - before
+
+    rest = desk.run(*replay, "--rate", "100/s")
+    assert rest.code == 0, rest.err
+    assert f"replayed {5 - before} of {5 - before} mails" in rest.err
+    assert replayed() == events
+
+
+def test_a_rate_that_is_none_is_refused(desk: Desk, ticket: str) -> None:
+    ran = desk.run("dlq", "replay", "--ticket", ticket, "--rate", "quickly")
+    assert ran.code == 2
+    assert "is not a rate such as 300/min" in " ".join(ran.err.replace("│", " ").split())
 
 
 def test_discard_closes_exactly_what_is_named(desk: Desk, ticket: str) -> None:

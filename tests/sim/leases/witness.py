@@ -20,10 +20,7 @@ from postlane.core.sharing.allocator import Allocator, Entry
 from postlane.core.sharing.holder_events import Pass
 from postlane.core.sharing.terms import CONNECTIONS, FREE_FACTOR, Terms
 from postlane.core.sharing.windows import Span
-
-
-class Violation(Exception):
-    """An invariant is broken."""
+from sim.part import Violation
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from postlane.core.sharing.terms import CONNECTIONS, Budget, Capacity, Terms
 from postlane.core.sharing.windows import CalendarDay, Rolling
 from sim.leases.hooks import Planted
 from sim.leases.processes import AllocatorProcess, Sender, Surroundings
-from sim.leases.witness import Violation
+from sim.part import Violation
 
 MIDNIGHT = 1_790_640_000  # of some day, UTC
 STEP_SECONDS = 0.15
@@ -53,6 +53,7 @@ class World:
         trouble = self.rnd.choice([0.0, 1.0, 2.0, 3.0, 5.0])
         self.senders: list[Sender] = []
         self.allocators: list[AllocatorProcess] = []
+        self.traits, self.stats = self.around.terms, self.around.stats
         self.names = 0
         self.down_until = 0.0
         self.trace: list[str] = []

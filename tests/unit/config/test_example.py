@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from postlane.config import sections
+from postlane.config.blobs_section import BlobsSection, S3Section
 from postlane.config.example import NAMED_SECTIONS, example_toml
 from postlane.config.mailbox_section import MailboxSection
 from postlane.config.notify_section import NotifyMailSection, NotifySection, WebhookSection
@@ -14,6 +15,7 @@ from postlane.config.oauth_section import OAuthSection
 from postlane.config.relay_section import RelaySection
 from postlane.config.routing_sections import RouteSection
 from postlane.config.safety_section import SafetySection
+from postlane.config.scan_section import ScanSection
 from postlane.config.section import Section
 from postlane.config.settings import Settings, load_settings
 from postlane.config.signing_section import SigningSection
@@ -25,7 +27,8 @@ CHOSEN = {"signing"}  # a default would let no reply join its ticket
 SECTIONS: dict[str, type[Section]] = {
     "kafka": sections.KafkaSection,
     "topics": sections.TopicsSection,
-    "blobs": sections.BlobsSection,
+    "blobs": BlobsSection,
+    "blobs.s3": S3Section,
     "signing": SigningSection,
     "outbound": sections.OutboundSection,
     "relays.main": RelaySection,
@@ -35,6 +38,7 @@ SECTIONS: dict[str, type[Section]] = {
     "inbound": sections.InboundSection,
     "mailboxes.support": MailboxSection,
     "mailboxes.support.oauth": OAuthSection,
+    "scan": ScanSection,
     "notify": NotifySection,
     "notify.webhook": WebhookSection,
     "notify.mail": NotifyMailSection,
@@ -45,7 +49,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 def blocks() -> dict[str, str]:
     """The example's sections by title."""
-    parts = re.split(r"^(?:# )?\[([a-z.]+)\]$", EXAMPLE, flags=re.MULTILINE)
+    parts = re.split(r"^(?:# )?\[([a-z0-9.]+)\]$", EXAMPLE, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -89,6 +93,7 @@ def uncommented(text: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://alerts.example.com/secret/path")
     text = text.replace('{ file = "/run/secrets/alert-webhook-key" }', f'"{WEBHOOK_KEY}"')
     text = re.sub(r"^# ([a-z_]+ = |\[)", r"\1", text, flags=re.MULTILINE)
+    text = text.replace('clamd = "/run/clamav/clamd.ctl"\n', "")  # one scanner is enough
     text = text.replace("since = { k2 = ", "since = { k1 = ")
     text = text.replace('password = { env = "RELAY_PASSWORD" }', 'password = { file = "/run/secrets/relay" }')
     text = re.sub(r'file = "/run/secrets/[^"]+"', f'file = "{secret}"', text)

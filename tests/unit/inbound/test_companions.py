@@ -23,7 +23,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         return [NewRecord(to=AT, key=event.event_id.encode(), value=b"x" * size)]
 
     def intake(*parts: Any) -> Intake:
-        return Intake(parts[0], parts[1], parts[2], parts[3], brings)
+        return Intake(*parts, companions=brings)
 
     monkeypatch.setattr(wiring, "Intake", intake)
     return World(tmp_path)

@@ -133,7 +133,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 def intake(blobs: BlobDirectory) -> Intake:
     nothing = cast("Any", None)
-    return Intake(blobs, nothing, nothing, nothing)
+    return Intake(blobs, nothing, nothing, nothing, nothing)
 
 
 async def test_a_disk_that_has_filled_up_does_not_pass_for_working(

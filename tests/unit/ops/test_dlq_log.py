@@ -1,7 +1,7 @@
 """Replay and discard on the in-memory log: what is written, together, in which order, and what stays open."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,16 @@ from postlane.core.dlq import DeadMail, Place, Selection, plan_discard, plan_rep
 from postlane.core.events.status import Origin
 from postlane.core.events.trail import Dead, ReplayOf, Resolution, decode_replay, encode, encode_claim
 from postlane.core.partitioner import partition_of
+from postlane.core.replay_rate import parse_rate
 from postlane.ops.dlq_log import BEHIND, DlqLog, Resolving
 from postlane.ops.exits import CommandFailed
+from postlane.ops.pacer import Pacer
 from postlane.ports import Fenced, LogRecord, NewRecord, TopicPartition, TransactionAborted
 
 MAIN, DLQ = "mail.outbound", "mail.outbound.dlq"
 PARTITIONS = 3
-REPLAY = Resolving(resolution=Resolution.REPLAYED, at_ms=9000, reason="fixed")
-DISCARD = Resolving(resolution=Resolution.DISCARDED, at_ms=9000, reason="spam")
+REPLAY = Resolving(resolution=Resolution.REPLAYED, now_ms=lambda: 9000, reason="fixed")
+DISCARD = Resolving(resolution=Resolution.DISCARDED, now_ms=lambda: 9000, reason="spam")
 
 
 @dataclass
@@ -212,3 +214,40 @@ def test_progress_counts_every_mail(desk: Desk) -> None:
     written: list[int] = []
     desk.dlq.resolve(desk.writer, desk.planned(), REPLAY, written.append)
     assert sum(written) == 5
+
+
+def test_a_rate_makes_small_transactions_and_waits_before_each(desk: Desk) -> None:
+    for origin in range(7):
+        desk.die(f"T-{origin % 2}", origin)
+    now, slept = 0.0, list[float]()
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        slept.append(seconds)
+
+    rate = parse_rate("120/min")
+    pacer = Pacer(rate, clock=lambda: now, sleep=sleep)
+    order = replace(REPLAY, batch_mails=rate.batch_mails, before_batch=pacer.wait)
+    written: list[int] = []
+    assert desk.dlq.resolve(desk.writer, desk.planned(), order, written.append) == []
+    assert written == [2, 2, 2, 1]
+    assert slept == [1.0, 1.0, 1.0]
+    assert desk.open_places() == set()
+
+
+def test_what_was_replayed_before_it_was_stopped_is_closed_and_the_rest_goes_later(desk: Desk) -> None:
+    for origin in range(4):
+        desk.die("T-1", origin, b"%d" % origin)
+
+    def stop_at_the_third(written: list[int] = []) -> None:  # noqa: B006 - counts its calls
+        written.append(1)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+
+    order = replace(REPLAY, batch_mails=1, before_batch=lambda _mails: stop_at_the_third())
+    with pytest.raises(KeyboardInterrupt):
+        desk.dlq.resolve(desk.writer, desk.planned(), order)
+    assert len(desk.planned()) == 2
+    assert desk.dlq.resolve(desk.writer, desk.planned(), REPLAY) == []
+    assert [request.value for request in desk.requests()] == [b"0", b"1", b"2", b"3"]

@@ -8,6 +8,15 @@ import pytest
 from postlane.config.settings import Settings
 from postlane.core.events.command import Command, Wish, command_key, partition_for_all
 from postlane.core.events.mail import Address
+from postlane.core.events.relay_lease import (
+    LeaseBody,
+    LeaseRequest,
+    RelayHold,
+    RelaySnapshot,
+    Tally,
+    lease_key,
+    lease_of,
+)
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState, Origin
 from postlane.core.events.trail import Put, encode
@@ -17,10 +26,11 @@ from postlane.core.relays.relay_state import RelayState
 from postlane.core.sending.pointers import Pointers, encode_pointers
 from postlane.ops.relay_output import UNEXPLAINED, report_json, report_lines
 from postlane.ops.relay_survey import STATUSES_MAX, UNREAD_MAX, Survey, Surveyor
+from postlane.ops.relay_usage import UsageReader
 from postlane.ports import CommitPoint, NewRecord, TopicPartition
 from unit.ops.test_status_search import CODEC, GROUP, MAIN, NOW, PARTITIONS, STATUS, World
 
-RETRY, CONTROL = "mail.outbound.retry", "mail.control"
+RETRY, CONTROL, LEASES = "mail.outbound.retry", "mail.control", "mail.relays"
 RELAYS = {
     "main": {"host": "smtp.example.com", "budgets": ["100 mails/hour"]},
     "backup": {"host": "backup.example.com"},
@@ -37,7 +47,7 @@ class Office(World):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for topic in (RETRY, CONTROL):
+        for topic in (RETRY, CONTROL, LEASES):
             self.log.create_topic(topic, PARTITIONS)
 
     def ask(self, ticket: str = TICKET, tag: str | None = None, recipients: int = 1) -> int:
@@ -90,6 +100,15 @@ class Office(World):
         at = TopicPartition(MAIN, self.partition)
         self.log.group(GROUP).points[at] = CommitPoint(offset, encode_pointers(pointers))
 
+    def share(self, *bodies: LeaseBody, relay: str = "main") -> None:
+        """What a sender and an allocator have written, a minute ago."""
+        self.log.clock = (NOW - timedelta(minutes=1)).timestamp
+        to = TopicPartition(LEASES, partition_of(lease_key(relay), PARTITIONS))
+        publisher = self.log.publisher("p")
+        for body in bodies:
+            value = CODEC.encode(lease_of(relay, "sender", body))
+            publisher.publish(NewRecord(to=to, key=lease_key(relay), value=value))
+
     @property
     def partition(self) -> int:
         return partition_of(TICKET.encode(), PARTITIONS)
@@ -103,6 +122,7 @@ class Office(World):
             retry=RETRY,
             control=CONTROL,
             group=GROUP,
+            usage=UsageReader(log=self.log, codec=CODEC, topic=LEASES, group="relays"),
         )
         settings = Settings(relays=relays or RELAYS, routes=ROUTES if routes is None else routes)
         return surveyor.survey(settings, NOW)
@@ -201,7 +221,10 @@ def test_a_held_relay_in_words(office: Office) -> None:
             "main  HELD since 2026-11-22 11:50:00Z (quota), probably until 2026-11-22 12:50:00Z (in 50 min): "
             "relay main: 550 5.4.5 Daily limit"
         ),
+        "  to have it tried at once: postlane relays resume main",
         "  smtp.example.com:587; 4 connections; 100 mails/hour",
+        "  100 mails/hour: 0 used in the last hour, by all senders",
+        "  senders that share it now: 0",
         "  routes: bulk (first, weight 3 of 4, 2 mails may go now), rest (first, 0 mails may go now)",
         (
             "  waiting: 2 mails may go now (2 unread or with a sender, 0 in the journal); 0 wait for their own time, "
@@ -277,6 +300,8 @@ def test_the_keys_of_the_json(office: Office) -> None:
         "port": 587,
         "connections": 4,
         "budgets": [],
+        "used": [],
+        "senders": 0,
         "warm_up": None,
         "warm_up_since": None,
         "routes": [
@@ -288,6 +313,43 @@ def test_the_keys_of_the_json(office: Office) -> None:
         "through_seconds_at_best": None,
         "through_never": None,
     }
+
+
+def test_what_all_senders_used_and_why_all_of_them_wait(office: Office) -> None:
+    minute_ago = NOW - timedelta(minutes=1)
+    span = {"starts_at": minute_ago - timedelta(seconds=20), "ends_at": minute_ago + timedelta(seconds=18)}
+    hold = RelayHold(
+        cause="quota",
+        reason="550 5.4.5 Daily limit",
+        reported_by="sender",
+        since_at=minute_ago,
+        probe_at=NOW + timedelta(hours=1),
+    )
+    request = LeaseRequest(number=1, seen=0, wants=(), using=(), needs=(), returned=())
+    tally = Tally(budget="mails/hour", units=98, **span)
+    snapshot = RelaySnapshot(number=1, read_to=0, tallies=(tally,), outstanding=(), claims=(), hold=hold)
+    office.share(snapshot, request)
+    office.status(TICKET, "e", 0, MailState.SENT, relay="main")
+    survey = office.survey()
+    main, backup = survey.relays
+    assert (main.view.state, main.view.cause, main.view.until) == (RelayState.HELD, "quota", hold.probe_at)
+    assert main.usage.words(NOW) == ("100 mails/hour: 98 used in the last hour",)
+    assert (main.usage.senders, backup.usage.senders) == (1, 0)
+    assert backup.view.state is RelayState.UNKNOWN
+
+
+def test_a_backlog_takes_its_turn_behind_what_is_used(office: Office) -> None:
+    for ticket in range(5):
+        office.ask(f"t{ticket}")
+    fresh = office.survey().relays[0].through_seconds
+    span = {"starts_at": NOW - timedelta(seconds=100), "ends_at": NOW - timedelta(seconds=62)}
+    tally = Tally(budget="mails/hour", units=98, **span)
+    office.share(RelaySnapshot(number=1, read_to=0, tallies=(tally,), outstanding=(), claims=()))
+    later = office.survey().relays[0].through_seconds
+    assert isinstance(fresh, float)
+    assert isinstance(later, float)
+    assert fresh < 1
+    assert 3000 < later < 3800
 
 
 def test_a_relay_that_no_route_uses_is_said(office: Office) -> None:

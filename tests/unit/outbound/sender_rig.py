@@ -274,7 +274,13 @@ async def running(
     )
     board = RelayBoard({name: _desk(name, its, tools) for name, its in sinks.items()}, policy.routes)
     control = ControlWatch(
-        ControlWatchParts(event_log=log, codec=CODEC, topic="control", relay_changed=board.pause_changed)
+        ControlWatchParts(
+            event_log=log,
+            codec=CODEC,
+            topic="control",
+            relay_changed=board.pause_changed,
+            relay_resumed=board.resumed,
+        )
     )
     sender = Sender(
         SenderParts(

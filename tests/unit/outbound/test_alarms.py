@@ -16,10 +16,11 @@ from postlane.adapters.token_source import Standing
 from postlane.config.notify_section import NotifySection
 from postlane.core.alerts.catalogue import KINDS, AlertName
 from postlane.core.alerts.conditions import RelaySeen, Seen
-from postlane.core.limits.permission import Hold
+from postlane.core.limits.permission import Hold, TurnedAway
 from postlane.core.metrics import OUTBOUND_METRICS
 from postlane.outbound.alarms import Alarms, look
 from postlane.outbound.gauges import Gauges
+from unit.core.limits.parts import governor, refusal
 
 T0 = 1_800_000_000.0
 LONG = T0 - 86_400
@@ -130,6 +131,34 @@ async def test_from_raise_over_reminder_to_the_end(desk: Desk) -> None:
     assert desk.raised(AlertName.RELAY_HELD, "main") is None
 
 
+async def test_of_two_processes_the_speaker_tells_people_and_both_keep_their_log_and_metric(
+    desk: Desk,
+) -> None:
+    spoken_for: set[str] = set()
+    other_metrics = Metrics(OUTBOUND_METRICS)
+    other = Alarms(
+        NotifySection(),
+        desk.notifier,
+        other_metrics,
+        "host-2",
+        is_speaker=lambda relay: relay in spoken_for,
+        clock=lambda: desk.now,
+    )
+    trouble = TROUBLES[AlertName.RELAY_LOGIN_BROKEN]
+    with capture_logs() as logs:
+        desk.look(trouble)
+        other.observe(trouble)
+    assert [document["data"]["instance"] for document in await desk.told(1)] == ["host-1"]
+    assert [line["event"] for line in logs].count("alert_raised") == 2
+    labels = {"alert": AlertName.RELAY_LOGIN_BROKEN.value, "subject": "main"}
+    assert other_metrics.registry.get_sample_value("postlane_alert_raised", labels) == 1
+    spoken_for.add("main")
+    other.observe(trouble)
+    documents = await desk.told(2)
+    assert [document["data"]["instance"] for document in documents] == ["host-1", "host-2"]
+    assert len({document["data"]["fingerprint"] for document in documents}) == 1
+
+
 async def test_people_hear_of_it_though_one_way_is_dead(desk: Desk) -> None:
     await desk.relay.stop()
     desk.look(TROUBLES[AlertName.RELAY_LOGIN_BROKEN])
@@ -165,13 +194,20 @@ def test_a_look_at_the_sender(broken: bool, warns: bool, trouble: str | None, da
     gauges.grant("main", standing)
     gauges.dead_letters = 7
     gauges.distrusted["main"], gauges.distrust_words["main"] = 3, "spam: no"
-    hold = Hold(relay="other", cause="quota", reason="r", since=LONG, until=None)
-    assert look(gauges, {"main": None, "other": hold}) == Seen(
+    governors = {name: governor() for name in ("main", "other")}
+    other = governors["other"]
+    other.ended(other.started(1, LONG), TurnedAway(refusal("quota"), counted=True), LONG)
+    hold = other.hold(LONG + 1)
+    other.pause("p", None, LONG + 1)
+    pause = other.hold(LONG + 1)
+    assert hold is not None
+    assert pause is not None
+    assert look(gauges, governors, LONG + 1) == Seen(
         relays=(
             RelaySeen(
                 relay="main", login_trouble=trouble, grant_days_left=days, distrusted=3, distrust="spam: no"
             ),
-            RelaySeen(relay="other", hold=hold),
+            RelaySeen(relay="other", hold=pause, beneath=hold),
         ),
         oldest_ready_seconds=0.0,
         dead_letters=7,

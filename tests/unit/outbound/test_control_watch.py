@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,7 @@ class Site:
         self.log.create_topic("control", PARTITIONS)
         self.now = NOW
         self.told: list[tuple[str, Pause | None]] = []
+        self.resumed: list[str] = []
         self.watch = self.another()
 
     def another(self) -> ControlWatch:
@@ -42,6 +44,7 @@ class Site:
                 codec=CODEC,
                 topic="control",
                 relay_changed=lambda relay, pause: self.told.append((relay, pause)),
+                relay_resumed=lambda relay, _now: self.resumed.append(relay),
                 clock=lambda: self.now,
             )
         )
@@ -165,3 +168,17 @@ async def test_commands_about_tickets_are_not_its_business() -> None:
     async with watching(site):
         await until(lambda: site.watch.ready)
         assert site.told == []
+
+
+async def test_a_word_to_go_on_is_told_once_and_only_when_it_comes_while_watching() -> None:
+    site = Site()
+    site.give(command(Wish.RESUME_RELAY, "main"))
+    async with watching(site):
+        await until(lambda: site.watch.ready)
+        site.give(replace(command(Wish.RESUME_RELAY, "backup"), command_id="d"))
+        await until(lambda: site.resumed == ["backup"])
+        site.give(replace(command(Wish.RESUME_RELAY, "main"), command_id="e"))
+        await until(lambda: site.resumed == ["backup", "main"])
+        site.give(command(Wish.PAUSE_RELAY, "other"))
+        await until(lambda: len(site.told) == 1)
+        assert site.resumed == ["backup", "main"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fakes.memory_sink import MemorySink
+from postlane.core.events.command import Wish
 from postlane.core.events.mail import Address
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState
@@ -97,3 +98,17 @@ async def test_when_the_hold_ends_one_mail_asks_and_then_all_go(tmp_path: Path) 
         await until(lambda: site.ends() == [MailState.SENT] * 6)
         assert {status.attempt for status in site.statuses() if status.final} == {1}
         assert {status.attempt for status in site.statuses() if not status.final} == {0}
+
+
+async def test_a_person_who_has_allowed_the_sender_lets_its_mail_go_at_once(tmp_path: Path) -> None:
+    sink = ChoosySink("kim@x")
+    async with running(tmp_path, RestPolicy(), sink) as site:
+        site.ask(mail("a", "kim@x"))
+        await until(lambda: len(site.statuses()) == 1)
+        site.ask(mail("a", "kim@X"), mail("b", "lee@x"))
+        await until(lambda: len(site.statuses()) == 3)
+        sink.denied.clear()
+        site.command(Wish.RESUME_RELAY, relay="r")
+        await until(lambda: site.ends() == [MailState.SENT] * 3)
+        assert [s.request_event_id for s in site.statuses() if s.final] == ["b-lee@x", "a-kim@x", "a-kim@X"]
+        assert sink.tried == ["kim@x", "lee@x", "kim@x", "kim@x"]

@@ -4,12 +4,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from fakes.memory_domains import MemoryDomains
 from fakes.memory_sink import MemorySink
 from fakes.relay_script import RelayScript
 from fakes.zone_script import world
 from postlane.core.events.command import Wish
-from postlane.core.events.request import MailRequested
+from postlane.core.events.mail import BlobRef
+from postlane.core.events.request import MailRequested, RequestedAttachment
 from postlane.core.events.status import MailState, RecipientState
 from postlane.core.routing.routes import Route
 from postlane.core.routing.safety import read_safety
@@ -187,6 +190,30 @@ async def test_a_suppressed_recipient_is_not_mailed_and_the_status_says_so(tmp_p
         assert sink.attempts == 1
 
 
+async def test_mail_for_nobody_is_over_though_its_attachment_is_lost_and_is_not_logged_as_sent(
+    tmp_path: Path,
+) -> None:
+    lost = RequestedAttachment(
+        filename="a.pdf", content_type="application/pdf", blob=BlobRef(sha256="0" * 64, size_bytes=4)
+    )
+
+    def suppress(site: Site) -> None:
+        for name in ("b@x", "c@x"):
+            site.command(Wish.SUPPRESS_RECIPIENT, recipient=name, cause="complaint")
+        site.ask(replace(request("t", "1", ("b@x", "c@x")), attachments=(lost,)))
+
+    sink = MemorySink()
+    with capture_logs() as logs:
+        async with running(tmp_path, RestPolicy(), sink, prepare=suppress) as site:
+            await until(lambda: site.ends() == [MailState.SUPPRESSED])
+            assert [r.state for r in site.statuses()[0].recipients] == [RecipientState.SUPPRESSED] * 2
+    assert sink.attempts == 0
+    said = [line for line in logs if line["event"].startswith("mail_")]
+    assert [(line["event"], line["cause"], line["suppressed"]) for line in said] == [
+        ("mail_suppressed", "suppressed", 2)
+    ]
+
+
 async def test_whom_the_relay_does_not_know_is_not_mailed_again(tmp_path: Path) -> None:
     sink = MemorySink(RelayScript(refused={"b@x": "550 5.1.1 No such user"}))
     async with running(tmp_path, RestPolicy(), sink) as site:
@@ -209,3 +236,20 @@ async def test_a_system_on_trial_mails_its_testers_alone(tmp_path: Path) -> None
         site.ask(request("t", "1", ("customer@x", "kim@test.example")))
         await until(lambda: site.ends() == [MailState.SENT])
         assert [mail.recipients for mail in sink.taken] == [("qa@test.example", "kim@test.example")]
+
+
+async def test_a_held_relay_is_asked_again_at_once_when_a_person_says_so(tmp_path: Path) -> None:
+    script = replace(QUOTA)
+    sink = MemorySink(script)
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(hold_seconds=3600)) as site:
+        site.produce("a", "b", "c")
+        await until(lambda: len(site.statuses()) == 3)
+        asked = sink.attempts
+        site.command(Wish.RESUME_RELAY, relay="r")
+        await until(lambda: sink.attempts == asked + 1)  # one mail tries, and is refused
+        sink.script = RelayScript()
+        site.command(Wish.RESUME_RELAY, relay="other")
+        site.command(Wish.RESUME_RELAY, relay="r")
+        await until(lambda: site.ends() == [MailState.SENT] * 3)
+        assert sink.attempts == asked + 1 + 3
+        assert all(status.attempt <= 1 for status in site.statuses())

@@ -34,17 +34,22 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertKind:
-    """`raised` and `cleared` are one line each, with {subject} in place of the relay's name; `action` is the first thing to do."""
+    """`raised` and `cleared` are one line each, with {subject} in place of the relay's name; `action` is the first thing to do.
+
+    `shared`: every sender process sees it, so that one of them speaks for all.
+    """
 
     severity: Severity
     raised: str
     cleared: str
     action: str
+    shared: bool = False
 
 
 KINDS: Mapping[AlertName, AlertKind] = {
     AlertName.RELAY_HELD: AlertKind(
         severity=Severity.WARNING,
+        shared=True,
         raised="Relay {subject} holds mail back",
         cleared="Relay {subject} holds no mail back any more",
         action="Nothing is lost and nothing need be sent again: mail waits, and goes when the hold is over. `postlane relays` shows until when, "
@@ -53,6 +58,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
     ),
     AlertName.RELAY_LOGIN_BROKEN: AlertKind(
         severity=Severity.CRITICAL,
+        shared=True,
         raised="Relay {subject} refuses our login",
         cleared="Relay {subject} takes our login again",
         action="Mail waits until the login works. Set the new password or token of [relays.{subject}] and restart the outbound service; "
@@ -60,6 +66,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
     ),
     AlertName.RELAY_CIRCUIT_OPEN: AlertKind(
         severity=Severity.CRITICAL,
+        shared=True,
         raised="Relay {subject} cannot be used",
         cleared="Relay {subject} can be used again",
         action="Mail waits, or goes by other relays of its route (`postlane relays`), and the relay is tried again by itself. Look at the reason: is the relay running, is it reachable from here, is its "
@@ -67,6 +74,7 @@ KINDS: Mapping[AlertName, AlertKind] = {
     ),
     AlertName.RELAY_GRANT_ENDS: AlertKind(
         severity=Severity.WARNING,
+        shared=True,
         raised="The OAuth 2 grant of relay {subject} ends soon",
         cleared="The OAuth 2 grant of relay {subject} is good for longer",
         action="Have the mailbox's owner consent anew, and set the new refresh_token of [relays.{subject}.oauth] before the old one ends: "

@@ -1,12 +1,14 @@
 """What is wrong, from plain observations of the outbound service.
 
-A held relay has one alert, by the cause of its hold: a login that a person must repair, a relay that cannot be used, or a limit that
-becomes worth a word only when it lasts.
+A held relay has an alert by the cause of its hold: a login that a person must repair, a relay that cannot be used, or a limit that
+becomes worth a word only when it lasts. None is over for people only because another cause came first: not a broken relay's while it is
+paused, and not a long wait's while the relay is broken.
 """
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 
 from postlane.core.alerts.catalogue import AlertName
 from postlane.core.alerts.raising import Condition
@@ -25,11 +27,12 @@ CAUSE_BACKLOG = "backlog"
 REASON_MAX = 500  # characters of a relay's words that are passed on
 HOUR_SECONDS = 3600.0
 SAMPLE_SECONDS = 60.0
+SUSTAINS_SECONDS = inf  # so long must it last: it raises no alert, but one that stands goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelaySeen:
-    """How a relay stands. `login_trouble`: why a person must repair its login, also where no mail has met that yet.
+    """How a relay stands. `beneath`: what a person's pause hides. `login_trouble`: why a person must repair its login, also where no mail has met that yet.
 
     `grant_days_left`: until its OAuth 2 grant must be given anew; None where it does not end, or not soon. `distrusted`: mails about which
     it said that it distrusts us, since the process began; `distrust` are its last words about it.
@@ -37,6 +40,7 @@ class RelaySeen:
 
     relay: str
     hold: Hold | None = None
+    beneath: Hold | None = None
     login_trouble: str | None = None
     grant_days_left: float | None = None
     distrusted: int = 0
@@ -102,17 +106,20 @@ def conditions(seen: Seen, last_hour: LastHour, limits: Thresholds, now: float) 
 
 
 def _of_relay(relay: RelaySeen, limits: Thresholds, now: float) -> Iterator[Condition]:
-    hold = relay.hold
-    if hold is not None and hold.cause not in LOGIN_CAUSES:
-        yield _of_hold(hold, limits)
-    elif hold is not None or relay.login_trouble is not None:
+    holds = [hold for hold in (relay.hold, relay.beneath) if hold is not None]
+    login = next((hold for hold in holds if hold.cause in LOGIN_CAUSES), None)
+    found = [_of_hold(hold, limits) for hold in holds if hold is not login]
+    yield from found
+    if login is not None or relay.login_trouble is not None:
         yield Condition(
             alert=AlertName.RELAY_LOGIN_BROKEN,
             subject=relay.relay,
-            since=now if hold is None else hold.since,
-            cause="auth" if hold is None else hold.cause,
-            reason=one_line(relay.login_trouble or "" if hold is None else hold.reason, REASON_MAX),
+            since=now if login is None else login.since,
+            cause="auth" if login is None else login.cause,
+            reason=one_line(relay.login_trouble or "" if login is None else login.reason, REASON_MAX),
         )
+    if holds and all(condition.alert is not AlertName.RELAY_HELD for condition in found):
+        yield replace(_of_hold(holds[0], limits), alert=AlertName.RELAY_HELD, for_seconds=SUSTAINS_SECONDS)
     if relay.grant_days_left is not None:
         yield Condition(
             alert=AlertName.RELAY_GRANT_ENDS,

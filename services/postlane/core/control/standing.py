@@ -27,6 +27,14 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumption:
+    """A person's word that a relay shall go on, with its time in seconds since 1970."""
+
+    command_id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Suppression:
     """Why an address must not be mailed, and until when (seconds since 1970; None = until somebody allows it)."""
 
@@ -35,10 +43,14 @@ class Suppression:
 
 
 class Standing:
-    """The standing wishes; a thread may apply commands while others look up: each look-up is a single one in a dict."""
+    """The standing wishes; a thread may apply commands while others look up: each look-up is a single one in a dict.
+
+    `resumptions`: the last word to go on for each relay that is not paused; a hold of another cause is to be tried then, too.
+    """
 
     def __init__(self) -> None:
         self.pauses: dict[str, Pause] = {}
+        self.resumptions: dict[str, Resumption] = {}
         self._suppressions: dict[str, Suppression] = {}
         self._shared: dict[Suppression, Suppression] = {}
 
@@ -52,6 +64,7 @@ class Standing:
         if command is None:
             name = key.decode("utf-8", "replace")
             self.pauses.pop(name.removeprefix(RELAY), None)
+            self.resumptions.pop(name.removeprefix(RELAY), None)
             self._suppressions.pop(name.removeprefix(RECIPIENT), None)
             return None
         if command.wish is Wish.OTHER:
@@ -61,8 +74,12 @@ class Standing:
         match command.wish:
             case Wish.PAUSE_RELAY:
                 self.pauses[command.relay or ""] = _pause(command)
+                self.resumptions.pop(command.relay or "", None)
             case Wish.RESUME_RELAY:
                 self.pauses.pop(command.relay or "", None)
+                self.resumptions[command.relay or ""] = Resumption(
+                    command.command_id, command.issued_at.timestamp()
+                )
             case Wish.SUPPRESS_RECIPIENT:
                 self._suppressions[key.decode().removeprefix(RECIPIENT)] = self._suppression(command)
             case Wish.ALLOW_RECIPIENT:

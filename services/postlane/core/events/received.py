@@ -43,6 +43,16 @@ class Label(StrEnum):
     OTHER = "OTHER"
 
 
+class ScanVerdict(StrEnum):
+    """What a virus scanner says of a content; only CLEAN means that it has found nothing."""
+
+    CLEAN = "CLEAN"
+    INFECTED = "INFECTED"
+    ERROR = "ERROR"
+    SKIPPED = "SKIPPED"
+    OTHER = "OTHER"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchCandidate:
     """One ticket that this mail may belong to; `verified` = our signature held. `source` names the header or part."""
@@ -71,8 +81,17 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """A verdict with what was found or why there is none, and the scanner that gave it."""
+
+    verdict: ScanVerdict
+    detail: str = ""
+    engine: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedAttachment:
-    """A non-body part; `filename` is made safe. Small content may travel in `content`, all of it lies in `blob`."""
+    """A non-body part; `filename` is made safe. Its content is in `content` where it is small, else in `blob`."""
 
     filename: str
     content_type: str
@@ -81,6 +100,7 @@ class ReceivedAttachment:
     content_id: str | None = None
     blob: BlobRef | None = None
     content: bytes | None = None
+    scan: Scan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import assert_never
 
 
 class LeaseKind(StrEnum):
@@ -186,6 +187,8 @@ def lease_of(relay: str, written_by: str, body: LeaseBody) -> RelayLease:
             return RelayLease(relay=relay, kind=LeaseKind.REPORT, written_by=written_by, report=body)
         case RelaySnapshot():
             return RelayLease(relay=relay, kind=LeaseKind.SNAPSHOT, written_by=written_by, snapshot=body)
+        case _:
+            assert_never(body)
 
 
 def body_of(lease: RelayLease) -> LeaseBody | None:
@@ -201,6 +204,8 @@ def body_of(lease: RelayLease) -> LeaseBody | None:
             return lease.snapshot
         case LeaseKind.OTHER:
             return None
+        case _:
+            assert_never(lease.kind)
 
 
 def lease_key(relay: str) -> bytes:

@@ -3,6 +3,7 @@
 state     event      next state
 OPEN      refused    HELD      until now + wait
 HELD      due        PROBING   exactly one mail may start
+HELD      hastened   PROBING   as if due, because a person says so
 PROBING   refused    HELD      twice as long, up to the maximum
 PROBING   answered   OPEN
 
@@ -34,12 +35,14 @@ class Signal(Enum):
 
     REFUSED = "refused"
     DUE = "due"
+    HASTENED = "hastened"
     ANSWERED = "answered"
 
 
 TRANSITIONS = {
     (CircuitState.OPEN, Signal.REFUSED): CircuitState.HELD,
     (CircuitState.HELD, Signal.DUE): CircuitState.PROBING,
+    (CircuitState.HELD, Signal.HASTENED): CircuitState.PROBING,
     (CircuitState.PROBING, Signal.REFUSED): CircuitState.HELD,
     (CircuitState.PROBING, Signal.ANSWERED): CircuitState.OPEN,
 }
@@ -109,6 +112,17 @@ class Circuit:
             return False
         self._move(Signal.ANSWERED)
         self.trip, self._refusals = None, 0
+        return True
+
+    def hasten(self, now: float) -> bool:
+        """A person wants a held relay to be probed now; True where that changes anything.
+
+        What he has mended is news: a refused probe waits as a first refusal does, and no longer for those before.
+        """
+        if self.at(now) is not CircuitState.HELD or self.trip is None:
+            return False
+        self._move(Signal.HASTENED)
+        self.trip, self._refusals = replace(self.trip, until=now), 0
         return True
 
     def export(self) -> Plain | None:

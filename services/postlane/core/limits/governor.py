@@ -9,7 +9,7 @@ Asked in this order, and the first who objects is named: a person's pause, the c
             governor.ended(ticket, Answered(), now)
 
 Times are seconds since 1970 and arguments, as is jitter. Every mail counts from its start until its end against every budget, see
-core.limits.limit.
+core.limits.limit. What senders that share the relay allow each other, the `share` says, see core.limits.share.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ from postlane.core.limits.permission import (
     Unsent,
     Wait,
 )
+from postlane.core.limits.share import Share
 
 CAUSE_PAUSED = "paused"
 CALM_SECONDS = 30.0  # a used-up budget frees units bit by bit: only when they last so long the hold is over
@@ -55,11 +56,15 @@ class GovernorPolicy:
 class Governor:
     """The limits of one relay; `limits` keep the count budgets, be it by themselves or by what they were granted."""
 
-    def __init__(self, relay: str, policy: GovernorPolicy, limits: Sequence[Limit] = ()) -> None:
+    def __init__(
+        self, relay: str, policy: GovernorPolicy, limits: Sequence[Limit] = (), share: Share | None = None
+    ) -> None:
         self.relay = relay
         self.limits = tuple(limits)
         self.circuit = Circuit(policy.circuit)
         self.pace = Pace(policy.connections)
+        self._share = share
+        self._share_round = 0 if share is None else share.round
         self._pause: Hold | None = None
         self._shortage: Hold | None = None
         self._held_since: float | None = None
@@ -75,6 +80,7 @@ class Governor:
 
     def may_start(self, recipients: int, now: float) -> Permission:
         """Decide about a mail to so many recipients."""
+        self._hear_share()
         now_us = to_us(now)
         free = to_seconds(self._free_us(recipients, now_us))
         stopped = self._stopped(now)
@@ -92,7 +98,7 @@ class Governor:
             return Busy()
         if to_us(free) > now_us:
             return Soon(free)
-        return Start(probe=self.circuit.state is CircuitState.PROBING)
+        return Start(probe=self.probing)
 
     def started(self, recipients: int, now: float) -> Ticket:
         """A mail that may start does."""
@@ -105,6 +111,8 @@ class Governor:
         self._tickets += 1
         ticket = Ticket(self._tickets, recipients, self.circuit.round)
         self._flying.add(ticket)
+        if self._share is not None:
+            self._share.started(ticket)
         return ticket
 
     def ended(self, ticket: Ticket, ending: Ending, now: float) -> None:
@@ -123,6 +131,8 @@ class Governor:
                 self._settle(ticket, now, used=False)
             case _:
                 assert_never(ending)
+        if self._share is not None:
+            self._share.ended(ticket, ending)
 
     def _settle(self, ticket: Ticket, now: float, *, used: bool) -> None:
         for limit in self.limits:
@@ -138,6 +148,10 @@ class Governor:
             self.pace.answered(to_us(now))
 
     def _turned_away(self, ticket: Ticket, ending: TurnedAway, now: float) -> None:
+        if self._share is not None and ending.of_all:
+            if self._share.trip() is None:
+                self.pace.throttled(ending.refusal.cause, to_us(now))
+            return
         was_open = self.circuit.at(now) is CircuitState.OPEN
         if not self.circuit.refused(ending.refusal, ticket.round, now):
             return
@@ -154,6 +168,22 @@ class Governor:
 
     # What objects
 
+    @property
+    def probing(self) -> bool:
+        """Whether a mail that starts now, or is in flight, tries a held relay."""
+        return self.circuit.state is CircuitState.PROBING or (
+            self._share is not None and self._share.may_probe()
+        )
+
+    def _hear_share(self) -> None:
+        """Connections come and go with the lease; after a hold of all senders mail begins to go out singly."""
+        if self._share is None:
+            return
+        self.pace.connections = self._share.connections()
+        if self._share.round != self._share_round:
+            self._share_round = self._share.round
+            self.pace.held()
+
     def _free_us(self, recipients: int, now_us: int) -> int:
         """When all limits and the pace let this mail start."""
         frees = (limit.earliest(limit.unit.of(recipients), now_us) for limit in self.limits)
@@ -163,13 +193,23 @@ class Governor:
         return now if self.circuit.trip is None else self.circuit.trip.until
 
     def _stopped(self, now: float) -> Hold | None:
-        """A person's pause, else the circuit's hold."""
+        """A person's pause, else the circuit's hold, else that of all senders, else that nothing is granted to us."""
         if self._pause is not None and self._pause.until is not None and now >= self._pause.until:
             self.resume()
         if self._pause is not None:
             return self._pause
         trip = self.circuit.trip if self.circuit.at(now) is CircuitState.HELD else None
-        return None if trip is None else self._hold_of(trip)
+        if trip is None and self._share is not None and not self._share.may_probe():
+            trip = self._share.trip()
+        if trip is not None:
+            return self._hold_of(trip)
+        return None if self._share is None else self._share.absence(now)
+
+    @property
+    def trip(self) -> Trip | None:
+        """Why our circuit, or that of all senders, is held; it stands until a probe was answered."""
+        shared = None if self._share is None else self._share.trip()
+        return self.circuit.trip or shared
 
     def _hold_of(self, trip: Trip) -> Hold:
         return Hold(
@@ -209,8 +249,8 @@ class Governor:
         return short if stands else None
 
     def _width(self, now: float) -> int:
-        probing = self.circuit.at(now) is CircuitState.PROBING
-        return min(1, self.pace.width) if probing else self.pace.width
+        self.circuit.at(now)  # a hold whose time is over becomes a probe
+        return min(1, self.pace.width) if self.probing else self.pace.width
 
     # People
 
@@ -225,14 +265,21 @@ class Governor:
             self._pause = None
             self.pace.held()
 
+    def probe_now(self, now: float) -> bool:
+        """Let a single mail show at once whether a held relay takes mail again; True where it is held. Budgets and pauses stand.
+
+        For a hold of all senders its allocator must be asked, too.
+        """
+        return self.circuit.hasten(now)
+
     def hold(self, now: float) -> Hold | None:
         """Why mail waits here, for people; `since` is when it began to, whatever reasons there have been since.
 
         A hold for a budget stands while units come back bit by bit and are used at once; one of the circuit until a probe was answered.
         """
         hold = self._stopped(now)
-        if hold is None and self.circuit.trip is not None:
-            hold = self._hold_of(self.circuit.trip)
+        if hold is None and (trip := self.trip) is not None:
+            hold = self._hold_of(trip)
         if hold is None:
             hold = self._standing_shortage(now)
         if hold is None:
@@ -240,6 +287,11 @@ class Governor:
             return None
         self._held_since = hold.since if self._held_since is None else min(self._held_since, hold.since)
         return replace(hold, since=self._held_since)
+
+    def trouble(self, now: float) -> Hold | None:
+        """The circuit's hold that a person's pause hides: pausing a broken relay does not mend it."""
+        paused = (hold := self._stopped(now)) is not None and hold is self._pause
+        return self._hold_of(trip) if paused and (trip := self.trip) is not None else None
 
     def usage(self, now: float) -> tuple[str, ...]:
         """Each limit and how much of it is used, in words."""

@@ -3,7 +3,7 @@
 sender    event                             then
 free      refused                           held until now + wait
 held      refused                           as before: that mail was in flight beside the first one
-held      due                               the next mail is the probe
+held      due, or a person's word           the next mail is the probe
 probed    refused                           held for twice as long, up to the maximum
 probed    over without a word about it      the next mail is the probe
 any       accepted                          free
@@ -90,6 +90,12 @@ class HeldSenders:
         hold = self._holds.get(trial.sender)
         if hold is not None and hold.probe is trial:
             hold.probe = None
+
+    def probe_now(self, now: float) -> bool:
+        """Let the next mail of each held sender be its probe, because a person says so; True where any is held."""
+        for hold in self._holds.values():
+            hold.until = min(hold.until, now)
+        return bool(self._holds)
 
     def __len__(self) -> int:
         return len(self._holds)

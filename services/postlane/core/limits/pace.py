@@ -34,7 +34,7 @@ class Pace:
         )  # second and number of starts in it
         self._per_minute: float | None = None
         self._per_minute_us = self._lift_at = 0.0  # how it grows in a microsecond, and when it ends
-        self._credited_us = self._due_us = 0
+        self._credited_us = self._started_us = 0
 
     @property
     def width(self) -> int:
@@ -50,8 +50,9 @@ class Pace:
         """When the next mail may start."""
         if self._per_minute is None:
             return now_us
-        # Never further ahead than one mail: after a clock was set back, nothing waits for the old time.
-        return max(now_us, min(self._due_us, now_us + self._interval_us(self._per_minute)))
+        if now_us < self._started_us:
+            return now_us  # the clock was set back: nothing waits for the old time
+        return max(now_us, self._started_us + self._interval_us(self._per_minute))
 
     def through(self, mails: int, now_us: int) -> int:
         """When the last of so many could start, were the pace to stay as it is."""
@@ -65,8 +66,7 @@ class Pace:
         starts = self._starts.pop()[1] if self._starts and self._starts[-1][0] == second else 0
         self._starts.append((second, starts + 1))
         self._forget(now_us)
-        if self._per_minute is not None:
-            self._due_us = now_us + self._interval_us(self._per_minute)
+        self._started_us = now_us
 
     def throttled(self, cause: str, now_us: int) -> None:
         """The relay has begun to refuse; causes that do not speak of speed change nothing."""
@@ -100,7 +100,7 @@ class Pace:
         self._per_minute_us = before * (1 - SHRINK) / (RECOVERY_SECONDS * MICRO)
         self._lift_at = 2 * before
         self._credited_us = now_us
-        self._due_us = now_us + self._interval_us(self._per_minute)
+        self._started_us = now_us
 
     def _measured_per_minute(self, now_us: int) -> float | None:
         self._forget(now_us)

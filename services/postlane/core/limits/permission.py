@@ -85,10 +85,14 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """The relay takes nothing at all. `counted`: it may have counted the mail (it came as far as MAIL FROM)."""
+    """The relay takes nothing at all. `counted`: it may have counted the mail (it came as far as MAIL FROM).
+
+    `of_all`: whoever else uses the account would hear the same, so all its senders wait.
+    """
 
     refusal: Refusal
     counted: bool
+    of_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TypeVar
 
 from postlane.core.events.mail import Address, BlobRef, Header
-from postlane.core.events.received import MailReceived, ParseStatus, ReceivedAttachment
+from postlane.core.events.received import MailReceived, ParseStatus, ReceivedAttachment, Scan
 from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment, ParsedMail
 
 # Brokers take about 1 MB (message.max.bytes 1048588), producers 1,000,000: the sum of these stays below. Bytes are UTF-8.
@@ -17,8 +17,7 @@ SANITIZED_BYTES_MAX = 192 * 1024
 REPLY_BYTES_MAX = 64 * 1024
 HEADERS_BYTES_MAX = 96 * 1024
 ADDRESSES_BYTES_MAX = 24 * 1024  # per address field
-INLINE_ATTACHMENT_BYTES_MAX = 16 * 1024  # smaller content travels in the event, without a file of its own
-INLINE_BYTES_MAX = 64 * 1024
+INLINE_BYTES_MAX = 64 * 1024  # of all small attachments that travel in the event together
 ATTACHMENTS_MAX = 200
 SLIM_ITEMS_MAX = 20  # addresses per field and attachments of an event that the broker refused once
 
@@ -53,19 +52,24 @@ def record_key(event: MailReceived) -> bytes:
     return (event.ticket_id or event.thread_key).encode()
 
 
-def travels_inline(attachments: Iterable[ParsedAttachment]) -> tuple[bool, ...]:
-    """Which attachments travel inside the event, in order; the others go to the blob store."""
+def travels_inline(attachments: Iterable[ParsedAttachment], bytes_max: int) -> tuple[bool, ...]:
+    """Which attachments travel inside the event, in order: those of at most so many bytes, as long as there is room.
+
+    The others go to the blob store; 0 sends all of them there.
+    """
     room = INLINE_BYTES_MAX
     inline: list[bool] = []
     for attachment in attachments:
         size = len(attachment.content)
-        fits = size < INLINE_ATTACHMENT_BYTES_MAX and size <= room
+        fits = bytes_max > 0 and size <= min(bytes_max, room)
         room -= size if fits else 0
         inline.append(fits)
     return tuple(inline)
 
 
-def received_attachment(attachment: ParsedAttachment, blob: BlobRef | None) -> ReceivedAttachment:
+def received_attachment(
+    attachment: ParsedAttachment, blob: BlobRef | None, scan: Scan | None = None
+) -> ReceivedAttachment:
     """The attachment as the event carries it: by reference when it was stored, else with its content."""
     return ReceivedAttachment(
         filename=attachment.filename,
@@ -75,6 +79,7 @@ def received_attachment(attachment: ParsedAttachment, blob: BlobRef | None) -> R
         content_id=attachment.content_id,
         blob=blob,
         content=attachment.content if blob is None else None,
+        scan=scan,
     )
 
 
@@ -99,6 +104,8 @@ def build_event(
     senders = cuts.items("from", mail.from_addresses, _address_bytes, ADDRESSES_BYTES_MAX)
     reply_to = cuts.items("reply_to", mail.reply_to, _address_bytes, ADDRESSES_BYTES_MAX)
     references = cuts.items("references", mail.references, lambda one: len(one.encode()), ADDRESSES_BYTES_MAX)
+    if len(mail.attachments) > ATTACHMENTS_MAX:
+        cuts.defects.append(f"more than {ATTACHMENTS_MAX} attachments; the others are in the raw mail only")
     defects = (*mail.defects, *cuts.defects)
     status = (
         ParseStatus.DEFECTIVE if cuts.defects and mail.parse_status is ParseStatus.OK else mail.parse_status

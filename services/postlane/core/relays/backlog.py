@@ -106,7 +106,7 @@ def seconds_through(
 ) -> float | Never | None:
     """In how many seconds the last of what may go now could start at this relay, at best; None where no budget bounds it.
 
-    `governor` is a fresh one: what its budgets have used already, only the senders know.
+    `governor` is a fresh one whose budgets say what all senders have used.
     """
     stands = view.state in {RelayState.PAUSED, RelayState.HELD}
     if stands and view.until is None:

@@ -4,10 +4,10 @@ Asked in this order, and the first that holds is its state:
 
 state        because
 PAUSED       a person has paused it (mail.control)
-HELD         senders said that it is held, or another one with which it shares every route of that one, and until when; that time has not
+HELD         the relay's allocator holds all senders (mail.relays); or senders said that it is held, or another one with which it shares every route of that one, and until when; that time has not
              come, and it has answered nothing since
 PASSED_OVER  a relay that sends only while this one is held has answered later
-DUE          it was held, and the time is over: the next mail tries it. With mail that goes on waiting, a probe was refused, or no sender runs
+DUE          it was held, and the time is over or a person has it tried again: the next mail tries it. With mail that goes on waiting, a probe was refused, or no sender runs
 SENDS        it has answered since
 UNKNOWN      no status that was looked at names it
 
@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from postlane.core.control.standing import Pause
+from postlane.core.control.standing import Pause, Resumption
+from postlane.core.events.relay_lease import RelayHold
 from postlane.core.events.status import MailState, MailStatus
 from postlane.core.history import tells_of_hold
 from postlane.core.instants import moment
@@ -109,6 +110,16 @@ def hear(statuses: Iterable[MailStatus], routes: Sequence[Route]) -> dict[str, H
     return heard
 
 
+def cut_short(heard: Mapping[str, Heard], resumptions: Mapping[str, Resumption]) -> dict[str, Heard]:
+    """The same, where people had relays tried again before the time that senders had told."""
+    cut = dict(heard)
+    for relay, resumption in resumptions.items():
+        hold, at = cut.get(relay, Heard()).hold, moment(resumption.at)
+        if hold is not None and hold.told_at <= at and hold.stands(at):
+            cut[relay] = replace(cut[relay], hold=replace(hold, until=at))
+    return cut
+
+
 def _hold(before: Heard, status: MailStatus) -> HoldWord:
     """The hold that stood before goes on, unless the relay has answered in between."""
     last = before.hold
@@ -165,6 +176,21 @@ def view_relay(
         return _held(relay, RelayState.DUE, hold, own.answered_at)
     state = RelayState.UNKNOWN if own.answered_at is None else RelayState.SENDS
     return RelayView(relay=relay, state=state, told_at=own.answered_at, answered_at=own.answered_at)
+
+
+def with_hold(view: RelayView, hold: RelayHold | None, now: datetime) -> RelayView:
+    """What the hold of all senders adds, if there is one: it is the truth, where statuses only tell of it. A pause goes before."""
+    if hold is None or view.state is RelayState.PAUSED:
+        return view
+    return RelayView(
+        relay=view.relay,
+        state=RelayState.HELD if now < hold.probe_at else RelayState.DUE,
+        cause=hold.cause,
+        reason=hold.reason,
+        since=hold.since_at,
+        until=hold.probe_at,
+        answered_at=view.answered_at,
+    )
 
 
 def _held(relay: str, state: RelayState, hold: HoldWord, answered_at: datetime | None) -> RelayView:

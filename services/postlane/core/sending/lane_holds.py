@@ -20,15 +20,17 @@ from postlane.core.sending.lanes import BEHIND, Lanes, Why
 from postlane.core.smtp.attempt import SenderHeld
 
 CAUSE_TICKET_HELD = "ticket_held"
+RETELL_SECONDS_MIN = 300.0  # an expected time that moves by less is as good as before
 
 
 def route_holds(lanes: Lanes, event: RouteHolds, now: float) -> Iterator[Effect]:
     """Say so of every mail of the route that is in memory; those in flight speak for themselves."""
     before = lanes.holds.get(event.route)
     lanes.holds[event.route] = event
-    if before is not None and before.since == event.since and before.cause == event.cause:
-        return  # the same hold, extended: one note per mail is enough
-    lanes.told_of_hold[event.route] = set()
+    extended = before is not None and before.since == event.since and before.cause == event.cause
+    if extended and not _is_much_later(event, lanes.told_until[event.route]):
+        return
+    lanes.told_of_hold[event.route], lanes.told_until[event.route] = set(), event.until
     for mail in lanes.mails.values():
         lane = lanes.lanes[mail.lane]
         if mail.content is None or mail.route != event.route or lane.busy is mail:
@@ -37,6 +39,13 @@ def route_holds(lanes: Lanes, event: RouteHolds, now: float) -> Iterator[Effect]
         if mail.parked and not lanes.committing.wants_put(mail):
             release_bytes(lanes, lane, mail, now)  # what was read back makes room for others
     yield from ()
+
+
+def _is_much_later(hold: RouteHolds, told_until: float | None) -> bool:
+    """Whether an extended hold is news: the wait has at least doubled since people were told, so that even a long one says little."""
+    if hold.until is None or told_until is None:
+        return hold.until is not told_until
+    return hold.until - told_until >= max(RETELL_SECONDS_MIN, told_until - hold.since)
 
 
 def tell_of_hold(lanes: Lanes, mail: LaneMail, now: float) -> None:
@@ -52,7 +61,7 @@ def route_opens(lanes: Lanes, event: RouteOpens, now: float) -> Iterator[Effect]
     hold = lanes.holds.pop(event.route, None)
     if hold is not None:
         lanes.age_stands_still(event.route, now - hold.since, hold.since)
-        del lanes.told_of_hold[event.route]
+        del lanes.told_of_hold[event.route], lanes.told_until[event.route]
     yield from loads_of_all(lanes, now)
 
 
@@ -62,12 +71,25 @@ def sender_held(lanes: Lanes, mail: LaneMail, held: SenderHeld, ended: AttemptEn
     again_at = now + held.wait_seconds
     mail.due = again_at if expiry is None else min(again_at, expiry)
     mail.first_seen += max(0.0, mail.due - now)
+    mail.for_sender = True
     mail.cause, mail.reason = held.cause, held.reason
     lanes.record(Outcome(mail, lanes.scribe.sender_held(mail, held, ended, now), now))
     if mail.due - now > lanes.policy.retry.memory_delay_seconds:
         lane = lanes.lanes[mail.lane]
         lanes.journal(lane, mail)
         lanes.park(lane, now, BEHIND)
+
+
+def senders_due(lanes: Lanes, now: float) -> Iterator[Effect]:
+    """Try at once what waits for its sender. A wait that was not waited is age again."""
+    for mail in lanes.mails.values():
+        if mail.for_sender and mail.due > now:
+            mail.first_seen -= mail.due - now
+            mail.due = now
+    for lane in list(lanes.lanes.values()):
+        if lane.mails and lane.mails[0].for_sender:
+            lanes.place(lane, now)
+    yield from loads_of_all(lanes, now)
 
 
 def ticket_held(lanes: Lanes, event: TicketHeld, now: float) -> Iterator[Effect]:

@@ -48,7 +48,7 @@ class LaneMail:
     `retry_offset` says where its live `put` stands in the journal (None = not parked); `journaled` = it has one or shall get one. `content` is None while a parked
     mail's bytes lie in the journal alone. `held` > 0: it has died that often and a person decided, or has to, what becomes of it; `retried_by` is the last
     command to try it again that was obeyed, `route` as core.routing.routes says, or as the journal said. `due` and `first_seen` are seconds since 1970; `first_seen` moves on while
-    the relay is held, so that held time does not age the mail.
+    the relay is held, so that held time does not age the mail. `for_sender`: a relay refuses its sender, and `due` is when that may be over.
     """
 
     origin: Origin
@@ -68,6 +68,7 @@ class LaneMail:
     retried_by: str | None = None
     route: str = DEFAULT_ROUTE
     replay: bool = False
+    for_sender: bool = False
 
     @property
     def wanted_by_a_person(self) -> bool:
@@ -156,6 +157,11 @@ class RouteOpens:
 
 
 @dataclass(frozen=True, slots=True)
+class SendersDue:
+    """A person wants mail whose sender was refused to be tried again now."""
+
+
+@dataclass(frozen=True, slots=True)
 class TicketHeld:
     """A person wants nothing of this ticket to be sent."""
 
@@ -219,6 +225,7 @@ Event = (
     | NotStarted
     | RouteHolds
     | RouteOpens
+    | SendersDue
     | TicketHeld
     | TicketFreed
     | MailDecided

@@ -78,6 +78,10 @@ class LaneQueue:
         while self._guarded and self._guarded[0][0] < position:
             yield heapq.heappop(self._guarded)[2]
 
+    def waiting(self, route: str) -> int:
+        """How many lanes could start a mail by this route now."""
+        return len(self.ready[route]) + len(self.unloaded[route])
+
     @property
     def ready_since(self) -> float | None:
         """Since when (seconds since 1970) the head could have started that has waited longest for a relay, held ones included."""

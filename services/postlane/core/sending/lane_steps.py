@@ -13,6 +13,7 @@ from postlane.core.sending.lane_holds import (
     route_holds,
     route_opens,
     sender_held,
+    senders_due,
     tell_of_hold,
     ticket_freed,
     ticket_held,
@@ -36,6 +37,7 @@ from postlane.core.sending.lane_mail import (
     NotStarted,
     RouteHolds,
     RouteOpens,
+    SendersDue,
     SlotsFree,
     Staged,
     Stillborn,
@@ -71,6 +73,8 @@ def step(lanes: Lanes, event: Event, now: float) -> list[Effect]:  # noqa: C901,
             return [*route_holds(lanes, event, now)]
         case RouteOpens():
             return [*route_opens(lanes, event, now)]
+        case SendersDue():
+            return [*senders_due(lanes, now)]
         case TicketHeld():
             return [*ticket_held(lanes, event, now)]
         case TicketFreed():
@@ -222,7 +226,7 @@ def _hold_dead(lanes: Lanes, lane: Lane, status: KeyedStatus, now: float) -> Non
 def _attempt_ended(lanes: Lanes, event: AttemptEnded, now: float) -> Iterator[Effect]:
     mail = lanes.mails[event.origin]
     lane = lanes.lanes[mail.lane]
-    lane.busy = None
+    lane.busy, mail.for_sender = None, False
     match event.judgement:
         case RelayHeld():  # no attempt is counted: the mail is as it was
             tell_of_hold(lanes, mail, now)

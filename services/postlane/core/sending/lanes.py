@@ -83,6 +83,7 @@ class Lanes:
         self.routes = {route.name: route for route in policy.routes}
         self.holds: dict[str, RouteHolds] = {}
         self.told_of_hold: dict[str, set[Origin]] = {}
+        self.told_until: dict[str, float | None] = {}
         self.held_tickets: dict[bytes, str] = {}
         self.decisions: dict[Origin, MailDecided] = {}
         self.paused = False

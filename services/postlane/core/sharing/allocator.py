@@ -74,6 +74,11 @@ class SnapshotDue:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeWanted:
+    """A person has mended something: a held relay shall be tried at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The transaction of the last Write is durable."""
 
@@ -88,7 +93,7 @@ class Deposed:
     """Another owner has the transactional id."""
 
 
-AllocatorEvent = Read | CaughtUp | Tick | SnapshotDue | Committed | Aborted | Deposed
+AllocatorEvent = Read | CaughtUp | Tick | SnapshotDue | ProbeWanted | Committed | Aborted | Deposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,9 @@ def step(allocator: Allocator, event: AllocatorEvent, now: float) -> list[Write]
             return [*_decide(allocator, now)]
         case SnapshotDue():
             allocator.snapshot_due = True
+        case ProbeWanted():
+            # The snapshot tells everybody; who then asks for a connection gets the probe.
+            allocator.snapshot_due |= allocator.books.hasten(allocator.clock.earliest(now))
         case Committed():
             _settle(allocator)
         case Aborted():

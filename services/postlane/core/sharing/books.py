@@ -5,7 +5,7 @@ clock, or until the holder says that it has read a later one; what he then still
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from postlane.core.events.relay_lease import (
     Amount,
@@ -136,6 +136,13 @@ class Books:
             probe_at=moment(until),
             refusals=refusals,
         )
+
+    def hasten(self, now: float | None) -> bool:
+        """The held relay is to be tried now, in brokers' time; True where it was to be tried later. A refused probe then waits as a first one does."""
+        if self.hold is None or now is None or self.hold.probe_at <= moment(now):
+            return False
+        self.hold = replace(self.hold, probe_at=moment(now), refusals=0)
+        return True
 
     # What allocators write
 

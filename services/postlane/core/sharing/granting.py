@@ -85,7 +85,8 @@ def _parcel(books: Books, clock: BrokerClock, budget: Budget, holder: str, now: 
     if counted is None:
         return None
     span, horizon, valid_seconds = counted
-    left = budget.limit - books.used(budget, span, horizon)
+    limit = budget.limit_in(span)
+    left = limit - books.used(budget, span, horizon)
     has: dict[str, int] = {}
     more: dict[str, int] = {}
     for name, request in books.live(now).items():
@@ -93,7 +94,7 @@ def _parcel(books: Books, clock: BrokerClock, budget: Budget, holder: str, now: 
         for need in request.needs:
             if need.budget == budget.name:
                 has[name] = max(0, need.has) + unseen
-                room = budget.parcel_max(books.terms.lease_seconds) - has[name]
+                room = budget.parcel_max(books.terms.lease_seconds, limit) - has[name]
                 more[name] = max(0, min(need.units - unseen, room))
     if left <= 0 or not more.get(holder):
         return None

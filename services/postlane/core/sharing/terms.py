@@ -1,8 +1,9 @@
 """Under which terms a relay is shared: what is leased, what is counted, and how long a lease is."""
 
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
-from postlane.core.sharing.windows import Window
+from postlane.core.sharing.windows import Span, Window
 
 CONNECTIONS = "connections"
 
@@ -15,6 +16,7 @@ FREE_FACTOR = (1 + DRIFT) / (1 - DRIFT)
 
 # The units that one holder may have in hand, as a share of the budget: a holder that dies takes them with it.
 PARCEL_SHARE = 1 / 20
+PARCEL_MIN = 20  # a mail to a few people is not sent in parts because a budget is small
 
 
 class BadTerms(ValueError):
@@ -25,7 +27,7 @@ class BadTerms(ValueError):
 class Capacity:
     """Something leased: never more than `amount` of it in use at once, over all senders.
 
-    CONNECTIONS is occupied by attempts and open sessions. Any other capacity is a rate: `amount` in units per hour.
+    CONNECTIONS is occupied by attempts and open sessions. Any other capacity is a rate: so many units in its period.
     """
 
     name: str
@@ -33,17 +35,39 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class Ramp:
+    """Lower limits of the first days, from `first_day` on (UTC); days before it count as the first."""
+
+    steps: tuple[int, ...]
+    first_day: date
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
-    """Something spent: at most `limit` units in its window, over all senders."""
+    """Something spent: at most `limit` units in its window, over all senders; a `ramp` is for windows of a day."""
 
     name: str
     limit: int
     window: Window
+    ramp: Ramp | None = None
 
-    def parcel_max(self, lease_seconds: float) -> int:
-        """How many units one holder may have in hand: of a long window little, of a short one what two leases could use."""
+    def limit_in(self, span: Span) -> int:
+        """The limit that holds in this span."""
+        if self.ramp is None:
+            return self.limit
+        day = datetime.fromtimestamp(span.starts, UTC).date()
+        index = max(0, (day - self.ramp.first_day).days)
+        return self.ramp.steps[index] if index < len(self.ramp.steps) else self.limit
+
+    @property
+    def least(self) -> int:
+        """The lowest limit that it ever has."""
+        return min(self.limit, *self.ramp.steps) if self.ramp is not None else self.limit
+
+    def parcel_max(self, lease_seconds: float, limit: int) -> int:
+        """How many units of `limit` one holder may have in hand: of a long window little, of a short one what two leases could use."""
         share = max(PARCEL_SHARE, min(1.0, 2 * lease_seconds / self.window.length_seconds))
-        return max(1, int(self.limit * share))
+        return max(min(limit, PARCEL_MIN), int(limit * share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Which observations are worth an alert, and which one."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from postlane.core.alerts.catalogue import AlertName
 from postlane.core.alerts.conditions import (
     CIRCUIT_CAUSES,
     LOGIN_CAUSES,
+    SUSTAINS_SECONDS,
     HourCount,
     LastHour,
     RelaySeen,
@@ -16,6 +19,7 @@ from postlane.core.alerts.conditions import (
     Thresholds,
     conditions,
 )
+from postlane.core.alerts.raising import Alerts, Condition, Pace, step
 from postlane.core.causes import known_causes
 from postlane.core.limits.permission import Hold
 
@@ -32,6 +36,12 @@ LIMITS = Thresholds(
 def of_hold(cause: str, until: float | None = T0 + 60, reason: str = "550 no") -> Seen:
     hold = Hold(relay="main", cause=cause, reason=reason, since=T0 - 30, until=until)
     return Seen(relays=(RelaySeen(relay="main", hold=hold),))
+
+
+def raising(seen: Seen) -> list[Condition]:
+    """Those that can raise an alert."""
+    found = conditions(seen, LastHour(), LIMITS, T0)
+    return [condition for condition in found if condition.for_seconds < SUSTAINS_SECONDS]
 
 
 def test_all_well() -> None:
@@ -52,8 +62,8 @@ def test_all_well() -> None:
         ("too_many_dead", AlertName.RELAY_CIRCUIT_OPEN, 60),
     ],
 )
-def test_a_hold_has_one_alert_by_its_cause(cause: str, alert: AlertName, for_seconds: float) -> None:
-    (condition,) = conditions(of_hold(cause), LastHour(), LIMITS, T0)
+def test_a_hold_raises_one_alert_by_its_cause(cause: str, alert: AlertName, for_seconds: float) -> None:
+    (condition,) = raising(of_hold(cause))
     assert (condition.alert, condition.for_seconds) == (alert, for_seconds)
     assert (condition.subject, condition.cause, condition.since) == ("main", cause, T0 - 30)
     assert "550 no" in condition.reason
@@ -84,12 +94,42 @@ def test_a_broken_grant_is_told_before_a_mail_meets_it() -> None:
 def test_broken_twice_is_one_alert() -> None:
     (seen,) = of_hold("auth").relays
     relay = RelaySeen(relay="main", hold=seen.hold, login_trouble="the grant is dead", grant_days_left=3.2)
-    found = conditions(Seen(relays=(relay,)), LastHour(), LIMITS, T0)
+    found = raising(Seen(relays=(relay,)))
     assert [condition.alert for condition in found] == [
         AlertName.RELAY_LOGIN_BROKEN,
         AlertName.RELAY_GRANT_ENDS,
     ]
     assert found[1].reason == "3 days are left"
+
+
+def paused(beneath: str) -> Seen:
+    """A person has paused a relay that is held for another cause."""
+    (relay,) = of_hold("paused").relays
+    (broken,) = of_hold(beneath).relays
+    return Seen(relays=(RelaySeen(relay="main", hold=relay.hold, beneath=broken.hold),))
+
+
+@pytest.mark.parametrize(
+    ("cause", "alert"),
+    [("connection", AlertName.RELAY_CIRCUIT_OPEN), ("auth", AlertName.RELAY_LOGIN_BROKEN)],
+)
+def test_a_broken_relay_that_is_paused_is_still_broken(cause: str, alert: AlertName) -> None:
+    assert {condition.alert: condition.cause for condition in raising(paused(cause))} == {
+        AlertName.RELAY_HELD: "paused",
+        alert: cause,
+    }
+
+
+def test_a_long_wait_is_not_over_because_the_relay_breaks() -> None:
+    alerts = Alerts(Pace(settle_seconds=60, repeat_seconds=3600))
+    moments = ((of_hold("quota"), T0), (of_hold("connection"), T0 + 1000), (of_hold("connection"), T0 + 2000))
+    told = [
+        (type(effect).__name__, effect.alert.condition.alert)
+        for seen, now in moments
+        for effect in step(alerts, conditions(seen, LastHour(), replace(LIMITS, held_seconds=0), now), now)
+    ]
+    assert told == [("Raise", AlertName.RELAY_HELD), ("Raise", AlertName.RELAY_CIRCUIT_OPEN)]
+    assert {alert.condition.alert for alert in alerts.raised} == {alert for _, alert in told}
 
 
 def test_a_backlog_and_dead_letters() -> None:

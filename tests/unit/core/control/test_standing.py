@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlane.core.control.standing import Pause, Standing
+from postlane.core.control.standing import Pause, Resumption, Standing
 from postlane.core.events.command import Command, Wish, command_key, concerns_all, partition_for_all
 from postlane.core.sending.wishes import lanes_event
 
@@ -44,6 +44,22 @@ def test_a_relay_is_paused_until_it_is_resumed() -> None:
     assert standing(pause).pause_of("main", NOW + 1e9) == Pause("because", "kim@desk", NOW, None)
     assert standing(pause).pause_of("backup", NOW) is None
     assert standing(pause, command(Wish.RESUME_RELAY, "main")).pause_of("main", NOW) is None
+
+
+def test_the_last_word_to_go_on_is_known_until_the_relay_is_paused_anew() -> None:
+    resume = command(Wish.RESUME_RELAY, "main")
+    assert standing(resume, command(Wish.PAUSE_RELAY, "backup")).resumptions == {"main": Resumption("c", NOW)}
+    assert standing(resume, command(Wish.PAUSE_RELAY, "main")).resumptions == {}
+    resumed = standing(resume)
+    assert resumed.apply(command_key(resume), None) is None
+    assert resumed.resumptions == {}
+
+
+def test_a_wish_about_a_ticket_changes_nothing() -> None:
+    made = standing(command(Wish.PAUSE_RELAY, "main"))
+    hold = Command(command_id="c", issued_at=AT, issued_by="k", wish=Wish.HOLD_TICKET, ticket_id="T-1")
+    assert made.apply(command_key(hold), hold) is None
+    assert set(made.pauses) == {"main"}
 
 
 def test_or_until_its_time_is_over() -> None:

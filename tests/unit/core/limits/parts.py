@@ -39,6 +39,3 @@ def refusal(cause: str = "quota", wait_seconds: float | None = None, jitter: flo
 def berlin_us(text: str, fold: int = 0) -> int:
     """A wall-clock time in Berlin, such as 2026-03-29T12:00."""
     return to_us(datetime.fromisoformat(text).replace(tzinfo=BERLIN, fold=fold).timestamp())
-
-
-SINCE = date(2026, 3, 28)  # when ramps begin

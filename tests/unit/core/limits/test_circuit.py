@@ -28,6 +28,7 @@ def test_what_the_table_does_not_name_does_not_happen() -> None:
     assert named == {
         (OPEN, Signal.REFUSED),
         (HELD, Signal.DUE),
+        (HELD, Signal.HASTENED),
         (PROBING, Signal.REFUSED),
         (PROBING, Signal.ANSWERED),
     }
@@ -37,6 +38,27 @@ def test_a_refusal_holds_until_its_time_then_it_is_probed() -> None:
     circuit = tripped()
     assert circuit.at(NOW + 99.9) is HELD
     assert circuit.at(NOW + 100.0) is PROBING
+
+
+def test_a_person_may_have_it_probed_at_once() -> None:
+    circuit = tripped(wait_seconds=250.0)
+    assert circuit.hasten(NOW + 1)
+    assert (circuit.state, wait_of(circuit)) == (PROBING, 1.0)
+    assert not circuit.hasten(NOW + 2)
+    assert not Circuit(CIRCUIT).hasten(NOW)
+
+
+def test_a_probe_that_a_person_wanted_begins_the_waits_anew() -> None:
+    circuit, now = tripped(), NOW
+    for _ in range(3):
+        now += 1000
+        circuit.at(now)
+        circuit.refused(refusal(), circuit.round, now)
+    assert circuit.hasten(now)
+    circuit.refused(refusal(), circuit.round, now)
+    assert circuit.trip is not None
+    assert circuit.trip.until - now == 100.0
+    assert circuit.trip.since == NOW
 
 
 def test_refusals_of_mail_that_was_in_flight_count_once() -> None:

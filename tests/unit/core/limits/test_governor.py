@@ -164,6 +164,19 @@ def test_a_refused_relay_is_held_probed_with_one_mail_and_released_without_a_wav
     assert widths == [1, 2, 4, 8]
 
 
+def test_a_person_may_have_a_held_relay_probed_at_once_with_one_mail() -> None:
+    relay = governor()
+    relay.ended(start(relay), turned_away(), NOW)
+    assert relay.probe_now(NOW + 1)
+    probe = start(relay, NOW + 1)
+    assert isinstance(relay.may_start(1, NOW + 1), Busy)
+    relay.ended(probe, Answered(), NOW + 2)
+    assert relay.hold(NOW + 2) is None
+    start(relay, NOW + 2)
+    assert isinstance(relay.may_start(1, NOW + 2), Busy)  # no wave
+    assert not relay.probe_now(NOW + 2)
+
+
 def test_a_probe_that_was_not_sent_is_made_again() -> None:
     relay = governor()
     relay.ended(start(relay), turned_away(), NOW)

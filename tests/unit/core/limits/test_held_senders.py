@@ -118,6 +118,18 @@ def test_they_do_not_come_back_together() -> None:
     assert wait_of(senders.begin(KIM, NOW + 450, 0.5)) == 450 + 0.5 * JITTER_SHARE * 900
 
 
+def test_a_person_may_have_every_sender_tried_at_once_by_one_mail() -> None:
+    senders = HeldSenders(MOST)
+    assert not senders.probe_now(NOW)
+    attempt(senders, refusal())
+    assert senders.probe_now(NOW + 1)
+    probe = senders.begin(KIM, NOW + 1, 0.0)
+    assert isinstance(probe, Trial)
+    assert isinstance(senders.begin(KIM, NOW + 1, 0.0), SenderHeld)
+    senders.judged(probe, sent(), NOW + 2, 0.0)
+    assert isinstance(senders.begin(KIM, NOW + 2, 0.0), Trial)
+
+
 def test_what_it_remembers_is_bounded() -> None:
     senders = HeldSenders(MOST)
     for number in range(SENDERS_MAX + 5):

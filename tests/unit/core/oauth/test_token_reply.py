@@ -36,6 +36,10 @@ def read(status: int, said: object, **headers: str) -> Granted | Refused | Unava
             TOKEN | {"expires_in": True},
             Granted(access_token="abc.def", lifetime_seconds=LIFETIME_SECONDS_ASSUMED),
         ),
+        (
+            TOKEN | {"expires_in": "an hour"},
+            Granted(access_token="abc.def", lifetime_seconds=LIFETIME_SECONDS_ASSUMED),
+        ),
         ({"access_token": "x"}, Granted(access_token="x", lifetime_seconds=LIFETIME_SECONDS_ASSUMED)),
         (
             TOKEN | {"refresh_token": "r", "refresh_token_expires_in": 604799},

@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 
 from postlane.adapters.avro_codec import Codec
 from postlane.core.events.mail import Address, BlobRef, Disposition, Header
-from postlane.core.events.received import MailReceived, ParseStatus, ReceivedAttachment, Verdicts
+from postlane.core.events.received import (
+    MailReceived,
+    ParseStatus,
+    ReceivedAttachment,
+    Scan,
+    ScanVerdict,
+    Verdicts,
+)
 from postlane.core.reading.mail_event import (
-    INLINE_ATTACHMENT_BYTES_MAX,
+    ATTACHMENTS_MAX,
     INLINE_BYTES_MAX,
     Place,
     build_event,
@@ -23,11 +30,13 @@ from postlane.core.reading.mail_event import (
     travels_inline,
 )
 from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment, ParsedMail
+from postlane.core.scanning import scan_of
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 RAW = BlobRef(sha256="ab" * 32, size_bytes=100)
 PLACE = Place(mailbox="support", folder="INBOX", uid_validity=7, uid=1, received_at=NOW)
 PRODUCER_BYTES_MAX = 1_000_000
+SMALL_BYTES = 16 * 1024
 CODEC = Codec()
 
 
@@ -95,12 +104,23 @@ def test_the_key_is_the_ticket_else_the_thread() -> None:
 
 
 def test_small_attachments_travel_inline_within_a_total() -> None:
-    sizes = [INLINE_ATTACHMENT_BYTES_MAX - 1] * 6 + [INLINE_ATTACHMENT_BYTES_MAX, 10]
-    inline = travels_inline([attachment(size) for size in sizes])
+    sizes = [SMALL_BYTES] * 6 + [SMALL_BYTES + 1, 0]
+    inline = travels_inline([attachment(size) for size in sizes], SMALL_BYTES)
     total = sum(size for size, kept in zip(sizes, inline, strict=True) if kept)
     assert inline[:4] == (True,) * 4
-    assert inline[4:7] == (False,) * 3
+    assert inline[4:] == (False, False, False, True)
     assert total <= INLINE_BYTES_MAX
+
+
+def test_no_attachment_travels_inline_where_that_is_off() -> None:
+    assert travels_inline([attachment(0), attachment(1)], 0) == (False, False)
+
+
+def test_a_verdict_stands_beside_its_attachment() -> None:
+    scan = Scan(verdict=ScanVerdict.INFECTED, detail="Eicar-Test-Signature", engine="clamd")
+    assert received_attachment(attachment(5), None).scan is None
+    built = event(reading(), (received_attachment(attachment(5), RAW, scan),))
+    assert CODEC.decode(MailReceived, CODEC.encode(built)).attachments[0].scan == scan
 
 
 def test_an_attachment_has_its_content_in_one_place() -> None:
@@ -131,8 +151,9 @@ def test_no_event_is_larger_than_producers_and_brokers_take(char: str, count: in
         reply_to=(address,) * items,
         references=tuple(f"<{number}@x>" for number in range(items)),
     )
-    small = tuple(received_attachment(attachment(one), None) for one in [INLINE_ATTACHMENT_BYTES_MAX - 1] * 4)
-    large = tuple(received_attachment(attachment(20_000), RAW) for _ in range(300))
+    scan = scan_of(ScanVerdict.INFECTED, "x" * 1000, "y" * 1000)
+    small = tuple(received_attachment(attachment(SMALL_BYTES), None, scan) for _ in range(4))
+    large = tuple(received_attachment(attachment(20_000), RAW, scan) for _ in range(300))
     built = event(found, small + large)
     assert len(CODEC.encode(built)) < PRODUCER_BYTES_MAX
     assert (built.text == text) == (not any(defect.startswith("text ") for defect in built.defects))
@@ -147,6 +168,14 @@ def test_what_is_cut_makes_the_event_defective() -> None:
     assert built.text is not None
     assert any("cut" in defect for defect in built.defects)
     assert event(reading(text="x")).parse_status is ParseStatus.OK
+
+
+def test_attachments_that_are_left_out_are_told() -> None:
+    found = reading(attachments=(attachment(1),) * (ATTACHMENTS_MAX + 1))
+    built = event(found, (received_attachment(attachment(1), None),) * (ATTACHMENTS_MAX + 1))
+    assert len(built.attachments) == ATTACHMENTS_MAX
+    assert built.parse_status is ParseStatus.DEFECTIVE
+    assert "more than 200 attachments" in built.defects[0]
 
 
 def test_a_failed_reading_stays_failed() -> None:

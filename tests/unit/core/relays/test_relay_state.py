@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlane.core.control.standing import Pause
+from postlane.core.control.standing import Pause, Resumption
 from postlane.core.events.status import MailState, MailStatus, RecipientOutcome, RecipientState, SmtpReply
-from postlane.core.relays.relay_state import RelayState, RelayView, hear, held_with, stands_behind, view_relay
+from postlane.core.relays.relay_state import (
+    RelayState,
+    RelayView,
+    cut_short,
+    hear,
+    held_with,
+    stands_behind,
+    view_relay,
+)
 from postlane.core.routing.routes import Route
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -63,6 +71,7 @@ def view(now: float, *statuses: MailStatus, pause: Pause | None = None) -> Relay
     [
         ([], 0, RelayState.UNKNOWN),
         ([sent(0, "other")], 1, RelayState.UNKNOWN),
+        ([status(0, MailState.SUPPRESSED, None)], 1, RelayState.UNKNOWN),
         ([deferred(0, reply=None)], 1, RelayState.UNKNOWN),  # nobody knows why the connection was lost
         ([sent(0)], 1, RelayState.SENDS),
         ([deferred(0)], 1, RelayState.SENDS),  # it judged that mail
@@ -204,3 +213,23 @@ def test_the_order_of_reading_does_not_matter(words: list[MailStatus], random: o
 @given(st.lists(WORDS), st.integers(501, 2000))
 def test_an_answer_long_after_all_else_means_that_it_sends(words: list[MailStatus], last: int) -> None:
     assert view(last + 30, *words, sent(last + 30)).state is RelayState.SENDS
+
+
+@pytest.mark.parametrize(
+    ("statuses", "now", "state"),
+    [
+        ([held(0, 300)], 19, RelayState.DUE),
+        ([held(0, 300), sent(11)], 19, RelayState.SENDS),
+        ([held(0, 300), sent(9)], 19, RelayState.DUE),  # that mail may have been in flight
+        ([held(0, None)], 19, RelayState.DUE),
+        ([held(0, 300), held(12, 400)], 19, RelayState.HELD),  # the probe was refused
+        ([held(0, 5)], 19, RelayState.DUE),
+        ([sent(0)], 19, RelayState.SENDS),
+        ([], 19, RelayState.UNKNOWN),
+    ],
+)
+def test_a_person_may_have_it_tried_before_the_time_that_was_told(
+    statuses: list[MailStatus], now: float, state: RelayState
+) -> None:
+    heard = cut_short(hear(statuses, ROUTES), {"main": Resumption("c", at(10).timestamp())})
+    assert view_relay("main", None, heard, ROUTES, at(now)).state is state

@@ -13,12 +13,16 @@ from postlane.core.sending.lane_mail import (
     Load,
     Loaded,
     MailDecided,
+    NotStarted,
     Recovered,
+    SendersDue,
     SlotsFree,
+    Tick,
     TicketFreed,
     TicketHeld,
 )
-from unit.core.lane_bench import POLICY, Bench, arrival, deferred, poison, put, refused, sent, states
+from postlane.core.smtp.attempt import SenderHeld
+from unit.core.lane_bench import NEVER, POLICY, Bench, arrival, deferred, poison, put, refused, sent, states
 
 HOLD_DEAD = replace(POLICY, routes=(Route(hold_dead=True),))
 HELD = MailState.HELD
@@ -242,3 +246,62 @@ def test_an_expired_mail_is_held_and_skipped() -> None:
     bench.starts()
     batch, _ = bench.commit()
     assert states(batch) == [(0, MailState.SKIPPED)]
+
+
+def denied(wait: float) -> SenderHeld:
+    return SenderHeld(cause="sender_denied", reason="no", reply=NEVER, wait_seconds=wait)
+
+
+def test_mail_that_waits_for_its_sender_goes_when_a_person_says_so() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0), arrival(1, "u"), arrival(2, "v"))
+    assert bench.starts() == [0, 1, 2]
+    bench.end(0, denied(15.0))
+    bench.end(1, denied(900.0))
+    bench.end(2, deferred(wait=900.0))
+    bench.commit()
+    first_seen = {mail.origin.offset: mail.first_seen for mail in bench.lanes.mails.values()}
+    bench.now += 5
+    (load,) = bench.play(SendersDue())
+    assert isinstance(load, Load)
+    # Of the waits, only what was waited is no age.
+    ages = {
+        mail.origin.offset: first_seen[mail.origin.offset] - mail.first_seen
+        for mail in bench.lanes.mails.values()
+    }
+    assert ages == {0: 10.0, 1: 895.0, 2: 0.0}
+    assert bench.starts() == [0]
+    bench.play(Loaded(load.origin, arrival(1, "u").content))
+    assert bench.starts() == [1]
+
+
+def test_mail_that_has_come_to_wait_for_something_else_is_not_hurried() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0))
+    bench.starts()
+    bench.end(0, denied(15.0))
+    bench.commit()
+    bench.now += 15
+    assert bench.starts() == [0]
+    bench.end(0, deferred(wait=15.0))
+    bench.play(SendersDue())
+    assert bench.starts() == []
+
+
+def test_a_mail_that_was_not_started_is_held_where_its_ticket_has_been_meanwhile() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0), arrival(1, "u"))
+    assert bench.starts(1) == [0]
+    bench.play(TicketHeld(b"t", "why"))
+    assert bench.play(NotStarted(Origin("T", 0))) == []
+    assert bench.starts() == [1]
+
+
+def test_a_parked_mail_that_was_read_back_says_that_its_ticket_is_held() -> None:
+    bench = Bench(Recovered(base=1, status_end=1, retry_end=1, parked=((0, b"t", put(0)),)))
+    read_back(bench, Tick(), 0)
+    bench.play(TicketHeld(b"t", "why"))
+    batch = bench.cut()
+    assert batch is not None
+    assert states(batch) == [(0, HELD)]
+    assert batch.statuses[0].status.reason == "why"

@@ -8,6 +8,7 @@ from postlane.core.routing.routes import Route
 from postlane.core.sending.lane_mail import (
     Arrival,
     Attempt,
+    Committed,
     Load,
     Loaded,
     PauseFetching,
@@ -160,3 +161,48 @@ def test_mail_of_a_held_route_that_is_due_later_says_so() -> None:
     assert [(keyed.status.cause, keyed.status.next_attempt_at) for keyed in batch.statuses] == [
         ("scheduled", not_before)
     ]
+
+
+def told(bench: Bench) -> list[float]:
+    """The expected times that the next batch tells, in seconds from the beginning."""
+    batch = bench.cut()
+    if batch is None:
+        return []
+    bench.stage(batch)
+    bench.play(Committed())
+    times = [keyed.status.next_attempt_at for keyed in batch.statuses]
+    return [0.0 if at is None else at.timestamp() - NOW for at in times]
+
+
+def test_a_hold_that_becomes_much_longer_is_told_again() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0))
+    hold = replace(HOLD, route="default", until=NOW + 60)
+    bench.play(hold)
+    assert told(bench) == [60.0]
+    for later in (61, 359, 60):
+        bench.play(replace(hold, until=NOW + later))
+    assert told(bench) == []
+    bench.play(replace(hold, until=NOW + 360))
+    assert told(bench) == [360.0]
+    bench.play(replace(hold, until=NOW + 719))
+    assert told(bench) == []
+    bench.play(replace(hold, until=None))
+    assert told(bench) == [0.0]
+    bench.play(replace(hold, until=None))
+    assert told(bench) == []
+    bench.play(RouteOpens("default"))
+    bench.play(hold)
+    assert told(bench) == [60.0]
+
+
+def test_even_a_month_of_holding_says_little_of_each_mail() -> None:
+    bench = Bench()
+    bench.arrive(arrival(0), arrival(1, "u"))
+    hold = replace(HOLD, route="default", until=NOW + 60)
+    times = []
+    for seconds in range(60, 30 * 86400, 600):
+        bench.play(replace(hold, until=NOW + seconds))
+        times += told(bench)
+    assert len(times) < 2 * 15
+    assert times[-1] > 30 * 86400 / 2

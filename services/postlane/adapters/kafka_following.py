@@ -1,0 +1,61 @@
+"""Committed records of some partitions as they come, for those who keep up with what others write; no group is joined."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from postlane import ports
+from postlane.adapters.kafka_clients import describe
+from postlane.adapters.kafka_group import record_of
+from postlane.ports import RecordsHeard
+
+POLL_SECONDS = 0.1  # how late `close` may be noticed
+BATCH_RECORDS_MAX = 500
+CLOSE_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class KafkaFollowing:
+    """See ports.Following. A fault of the listener ends it loudly: what was not heard cannot be made up for."""
+
+    def __init__(
+        self, config: dict[str, Any], starts: Mapping[ports.TopicPartition, int], heard: RecordsHeard
+    ) -> None:
+        self._heard = heard
+        self._closing = threading.Event()
+        self._reader = Consumer(config | {"error_cb": _tell})
+        self._reader.assign([TopicPartition(at.topic, at.partition, start) for at, start in starts.items()])
+        self._thread = threading.Thread(target=self._run, name="kafka-follow", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """See ports.Following.close."""
+        self._closing.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                # consume(500, 0.1) alone would wait out its time at light load.
+                first = self._reader.poll(POLL_SECONDS)
+                if first is None:
+                    continue
+                messages = [first, *self._reader.consume(BATCH_RECORDS_MAX - 1, 0)]
+                for message in messages:
+                    if (error := message.error()) is not None:
+                        _tell(error)
+                records = [record_of(message) for message in messages if message.error() is None]
+                if records and not self._closing.is_set():
+                    self._heard(records)
+        finally:
+            self._reader.close()
+
+
+def _tell(error: KafkaError) -> None:
+    # The consumer goes on by itself; the service's own members say that Kafka is away.
+    log.debug("following_stumbled", reason=describe(error))

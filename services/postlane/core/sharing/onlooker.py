@@ -1,0 +1,64 @@
+"""What anybody can see of a shared relay who reads its records: how much of each budget is gone, whether it is held, who is there.
+
+For people and forecasts: no right to send comes from here.
+"""
+
+from postlane.core.events.relay_lease import (
+    LeaseGrant,
+    LeaseRequest,
+    RelayHold,
+    RelayReport,
+    RelaySnapshot,
+    body_of,
+)
+from postlane.core.sharing.allocator import Entry
+from postlane.core.sharing.books import Books
+from postlane.core.sharing.snapshots import restore_snapshot
+from postlane.core.sharing.terms import Terms
+from postlane.core.sharing.windows import Span
+
+
+class Onlooker:
+    """Begins with the newest snapshot or before it; `version` counts what was heard. `now` is a monotonic clock."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.books = Books(terms)
+        self.version = 0
+        self._said: list[Entry] = []  # by senders, since the last snapshot
+
+    @property
+    def hold(self) -> RelayHold | None:
+        """Why nobody sends, as the allocator knows it."""
+        return self.books.hold
+
+    def hear(self, entry: Entry, now: float) -> None:
+        """The relay's next committed record."""
+        self.version += 1
+        body = body_of(entry.lease)
+        match body:
+            case RelaySnapshot():
+                self.books = Books(self.terms)
+                restore_snapshot(self.books, body, now)
+                # What senders wrote while it was on its way is not in it.
+                self._said = [said for said in self._said if said.offset >= body.read_to]
+                for said in self._said:
+                    self._apply(said, now)
+            case LeaseRequest() | RelayReport():
+                self._said.append(entry)
+                self._apply(entry, now)
+            case LeaseGrant():
+                self.books.grant(body, now)
+            case None:
+                pass
+
+    def used(self, budget: str) -> dict[Span, int]:
+        """Units granted and not given back, by the spans in which they are counted."""
+        return {span: units for (name, span), units in self.books.tallies.items() if name == budget and units}
+
+    def _apply(self, entry: Entry, now: float) -> None:
+        body, writer = body_of(entry.lease), entry.lease.written_by
+        if isinstance(body, LeaseRequest):
+            self.books.request(writer, body, now)
+        elif isinstance(body, RelayReport):
+            self.books.report(writer, body, entry.written_at, now)

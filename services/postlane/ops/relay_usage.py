@@ -1,0 +1,85 @@
+"""What mail.relays tells of each relay: how much of its budgets is used, how many senders share it, and whether all of them are held."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from postlane.adapters.avro_codec import Codec, Undecodable
+from postlane.config.settings import Settings
+from postlane.core.events.relay_lease import RelayHold, RelayLease, lease_key
+from postlane.core.limits.limit import Limit
+from postlane.core.limits.microseconds import to_us
+from postlane.core.partitioner import partition_of
+from postlane.core.sharing.allocator import Entry
+from postlane.core.sharing.onlooker import Onlooker
+from postlane.core.sharing.relay_terms import terms_of
+from postlane.core.sharing.used_budget import fill_ledger
+from postlane.ops.scanning import Step, scan
+from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayUsage:
+    """As of now: `limits` are the relay's budgets with what all senders have used, `hold` is that of all of them."""
+
+    senders: int
+    limits: tuple[Limit, ...]
+    hold: RelayHold | None
+
+    def words(self, now: datetime) -> tuple[str, ...]:
+        """Each budget that is counted, and how much of it is used."""
+        return tuple(limit.describe(to_us(now.timestamp())) for limit in self.limits if limit.told)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReader:
+    """`topic` by its full name; `group` is the allocators', whose offsets say where the newest snapshots begin."""
+
+    log: EventLog
+    codec: Codec
+    topic: str
+    group: str
+    step: Step | None = None
+
+    def read(self, settings: Settings, now: datetime) -> Mapping[str, RelayUsage]:
+        """Of every configured relay. Raises LogUnavailable."""
+        onlookers = {
+            name: Onlooker(terms_of(section.shared_limits(name, settings.outbound.lease_seconds)))
+            for name, section in settings.relays.items()
+        }
+        for entry in self._entries(list(onlookers)):
+            if entry.lease.relay in onlookers:
+                onlookers[entry.lease.relay].hear(entry, entry.written_at)
+        return {
+            name: _usage(settings.relays[name].limits(), onlooker, now)
+            for name, onlooker in onlookers.items()
+        }
+
+    def _entries(self, relays: list[str]) -> list[Entry]:
+        count = self.log.partition_count(self.topic)
+        places = {TopicPartition(self.topic, partition_of(lease_key(relay), count)) for relay in relays}
+        return scan(self.log, {at: self._span(at) for at in places}, self._entry, self.step)
+
+    def _span(self, at: TopicPartition) -> Bounds:
+        bounds, point = self.log.bounds(at), self.log.committed(self.group, at)
+        return Bounds(low=max(bounds.low, 0 if point is None else point.offset), end=bounds.end)
+
+    def _entry(self, record: LogRecord) -> Entry | None:
+        try:
+            lease = self.codec.decode(RelayLease, record.value)
+        except Undecodable:
+            return None  # the senders pass it over, too, and report it
+        return Entry(record.offset, record.timestamp_ms / 1000, lease)
+
+
+def _usage(limits: tuple[Limit, ...], onlooker: Onlooker, now: datetime) -> RelayUsage:
+    shared = {budget.name: budget for budget in onlooker.terms.budgets}
+    now_us = to_us(now.timestamp())
+    filled = tuple(
+        fill_ledger(limit, shared[limit.key], onlooker.used(limit.key), onlooker.terms, now_us)
+        if limit.key in shared
+        else limit
+        for limit in limits
+    )
+    live = onlooker.books.live(now.timestamp())
+    return RelayUsage(senders=len(live), limits=filled, hold=onlooker.hold)

@@ -1,0 +1,247 @@
+"""One sender's share of one relay at work: the holder's records, put before the governor as connections, units and holds."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from postlane.core.events.relay_lease import RelayLease
+from postlane.core.limits.circuit import Trip
+from postlane.core.limits.permission import Answered, Ending, Hold, Ticket, TurnedAway, Unheard, Unsent
+from postlane.core.sharing import holder as holding
+from postlane.core.sharing.allocator import Entry
+from postlane.core.sharing.holder_events import (
+    Demand,
+    Ended,
+    Heard,
+    HolderEvent,
+    Known,
+    Leave,
+    Pass,
+    Refused,
+    Tick,
+)
+from postlane.core.sharing.onlooker import Onlooker
+from postlane.core.sharing.relay_terms import RelayLimits, terms_of
+from postlane.core.sharing.terms import CONNECTIONS, Budget
+from postlane.outbound.shared_budgets import SharedBudgets
+from postlane.ports import Clock
+
+CAUSE_NO_LEASE = "no_lease"
+ABSENT_SECONDS = 30.0  # mail waited for so long without a lease: longer than a take-over by another allocator
+UNANSWERED_SECONDS = 2.0  # a report is the allocator's to judge; so long its word is waited for
+BUSY_SECONDS = 10.0  # so long after the last waiting mail a rate is still wanted whole
+IDLE_SHARE = 0.01  # of a budget is kept in hand for the first mails after a rest
+IDLE_UNITS_MAX = 20
+RECENT_SECONDS = 60  # what was used in them is wanted again
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A hold as it was first known here: when, in both clocks."""
+
+    known: Known
+    since: float
+    steady: float
+
+
+class Sessions(Protocol):
+    """What a share must know and bound of its relay's sessions."""
+
+    @property
+    def sessions(self) -> int:
+        """How many are open, idle and closing ones too."""
+        ...
+
+    def trim(self, sessions: int) -> None:
+        """Close idle ones above so many in all."""
+        ...
+
+    def cut(self) -> None:
+        """Drop all at once; attempts end as lost."""
+        ...
+
+
+class RelayShare:
+    """See core.limits.share.Share. `limits` are the relay's, for its governor; `steady` is a clock that counts while the machine sleeps."""
+
+    def __init__(
+        self, relay: RelayLimits, name: str, write: Callable[[RelayLease], None], steady: Clock
+    ) -> None:
+        self.terms = terms_of(relay)
+        self.holder = holding.Holder(self.terms, name)
+        self.onlooker = Onlooker(self.terms)
+        self.round = 0
+        self._sink: Sessions | None = None
+        self._relay = relay
+        self._write = write
+        self._steady = steady
+        self._asked_at = steady()
+        self._granted_at = self._asked_at
+        self._busy_at = float("-inf")
+        self._passes: dict[Ticket, Pass] = {}
+        self._standing: _Standing | None = None
+        self._recent: deque[tuple[int, Mapping[str, int]]] = deque()
+        self._budgets = SharedBudgets(relay, self.terms, self.onlooker)
+        self.limits = self._budgets.limits(self._amount, self._in_hand)
+
+    def connect(self, sink: Sessions) -> None:
+        """The sessions to the relay are those of this sink."""
+        self._sink = sink
+
+    # For the governor
+
+    def connections(self) -> int:
+        """See Share."""
+        self._asked_at = self._steady()
+        return self.holder.amount(CONNECTIONS, self._asked_at)
+
+    def trip(self) -> Trip | None:
+        """See Share; a report of which the allocator has not said yet what follows counts as one only after a while."""
+        standing = self._standing
+        if standing is None:
+            return None
+        hold = standing.known.hold
+        if hold is not None:
+            since, until = hold.since_at.timestamp(), hold.probe_at.timestamp()
+        elif self._steady() - standing.steady > UNANSWERED_SECONDS:
+            since, until = standing.since, standing.since + self.terms.hold_seconds
+        else:
+            return None
+        return Trip(cause=standing.known.cause, reason=standing.known.reason, since=since, until=until)
+
+    def may_probe(self) -> bool:
+        """See Share."""
+        holder = self.holder
+        return (
+            holder.held is not None
+            and holder.probed < holder.lease.number
+            and holder.amount(CONNECTIONS, self._asked_at) > 0
+        )
+
+    def absence(self, now: float) -> Hold | None:
+        """See Share."""
+        waited = self._steady() - self._granted_at
+        if waited < ABSENT_SECONDS:
+            return None
+        return Hold(
+            relay=self.terms.relay,
+            cause=CAUSE_NO_LEASE,
+            reason="no share of the relay's limits was granted to this sender; is another one running that reads mail.relays?",
+            since=now - waited,
+            until=None,
+        )
+
+    def started(self, ticket: Ticket) -> None:
+        """See Share."""
+        costs = self._budgets.costs(ticket.recipients)
+        leave = holding.start(self.holder, costs, self._asked_at)
+        assert isinstance(leave, Pass), f"the governor let a mail start for which there is no leave: {leave}"
+        self._passes[ticket] = leave
+        self._recent.append((int(self._asked_at), costs))
+
+    def ended(self, ticket: Ticket, ending: Ending) -> None:
+        """See Share."""
+        leave = self._passes.pop(ticket)
+        match ending:
+            case TurnedAway(of_all=True):
+                refusal = ending.refusal
+                self._step(
+                    Refused(
+                        leave=leave,
+                        counted=ending.counted,
+                        cause=refusal.cause,
+                        reason=refusal.reason,
+                        wait_seconds=refusal.wait_seconds,
+                    )
+                )
+            case TurnedAway():
+                self._step(Ended(leave, counted=ending.counted, answered=False))
+            case Answered():
+                self._step(Ended(leave, counted=True, answered=True))
+            case Unheard() | Unsent():
+                self._step(Ended(leave, counted=isinstance(ending, Unheard), answered=False))
+
+    # For the loop
+
+    def hear(self, entries: Sequence[Entry]) -> None:
+        """Committed records of the relay, in their order."""
+        now = self._steady()
+        for entry in entries:
+            self.onlooker.hear(entry, now)
+        self._step(Heard(tuple(entries)))
+
+    def tick(self, waiting: int, *, flowing: bool = False) -> None:
+        """Some time has passed, and so many mails could go by this relay at once; `flowing`: others of its routes go by other relays."""
+        now = self._steady()
+        if flowing and self.holder.held is not None:
+            waiting = max(1, waiting)  # else nobody would ask to probe it while another relay suffices
+        if waiting:
+            self._busy_at = now
+        if not waiting or self.holder.held is not None or self.holder.amount(CONNECTIONS, now) > 0:
+            self._granted_at = now
+        if self._sink is not None:
+            self._bound(self._sink, now)
+        self._step(self._demand(waiting, now))
+        self._step(Tick())
+
+    def leave(self) -> None:
+        """The last attempt is over and the sessions are closed: others may have what is left."""
+        self._step(self._demand(0, self._steady()))
+        self._step(Leave())
+
+    def _bound(self, sink: Sessions, now: float) -> None:
+        """Idle sessions are given up that somebody else may have now, and with the lease's last second every other one."""
+        sink.trim(self.holder.amount(CONNECTIONS, now))
+        if self.holder.in_flight and now >= self.holder.lease.start_until + self.terms.attempt_seconds_max:
+            log.warning("lease_ended_in_flight", relay=self.terms.relay, mails=self.holder.in_flight)
+            sink.cut()
+
+    def _step(self, event: HolderEvent) -> None:
+        for lease in holding.step(self.holder, event, self._steady()):
+            self._write(lease)
+        known = self.holder.held
+        before = self._standing
+        if known is None:
+            self._standing = None
+        elif before is None:
+            self.round += 1
+            self._standing = _Standing(known, time.time(), self._steady())
+        else:
+            before.known = known
+
+    # What is wanted
+
+    def _demand(self, waiting: int, now: float) -> Demand:
+        busy = now - self._busy_at < BUSY_SECONDS
+        connections = min(self._relay.connections, self.holder.in_flight + waiting)
+        rates = {
+            one.name: one.amount if busy else 0 for one in self.terms.capacities if one.name != CONNECTIONS
+        }
+        while self._recent and self._recent[0][0] < now - RECENT_SECONDS:
+            self._recent.popleft()
+        return Demand(
+            capacities={CONNECTIONS: connections} | rates,
+            budgets={budget.name: self._wanted(budget, waiting) for budget in self.terms.budgets},
+            sessions=0 if self._sink is None else self._sink.sessions,
+        )
+
+    def _wanted(self, budget: Budget, waiting: int) -> int:
+        """As much as may be had while mail waits for more than is in hand; else about what a lease's time has lately used."""
+        most = self._budgets.parcel_max(budget)
+        if waiting > self._in_hand(budget.name):
+            return most
+        recent = sum(costs[budget.name] for _, costs in self._recent)
+        idle = min(IDLE_UNITS_MAX, int(budget.limit * IDLE_SHARE))
+        return min(most, idle + round(recent * self.terms.lease_seconds / RECENT_SECONDS))
+
+    def _amount(self, capacity: str) -> int:
+        return self.holder.amount(capacity, self._asked_at)
+
+    def _in_hand(self, budget: str) -> int:
+        return self.holder.purse.has(budget, self._asked_at)

@@ -1,0 +1,1 @@
+"""Seeded simulation of a relay's governor (core.limits)."""
