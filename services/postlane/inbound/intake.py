@@ -27,7 +27,9 @@ from postlane.ports import BlobStore, BlobStoreError, MailSource, NewRecord
 SOURCE = "/postlane/inbound"
 PART_BYTES = 1024 * 1024  # oversize mail is fetched in such pieces
 PROBE_BYTES = 4096  # one block of most file systems, so that none keeps it beside its metadata for free
-MAILS_AT_ONCE = 8  # blobs being synced and mails being read side by side
+MAILS_AT_ONCE = (
+    64  # stored and read side by side: syncs share the file system's commits, parsers are asked in batches
+)
 ESTIMATE_SHARE_MIN = 0.5  # of the announced size; what is further off was cut, not estimated
 SHORT_MAILS_MAX = 1000  # remembered until their next attempt
 
@@ -82,6 +84,15 @@ class Prepared:
     companions: tuple[NewRecord, ...] = ()
     settles: bool = False
     slim: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A mail that is stored and read, not encoded yet; `raw` None for oversize mail, which is never whole in memory."""
+
+    event: MailReceived
+    reading: MailReading
+    raw: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,12 +173,13 @@ class Intake:
             for mail in batch.whole
         ]
         try:
-            prepared = [await task for task in tasks]
+            read = [await task for task in tasks]
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        prepared += [await self._oversize(batch, one, watch) for one in fetched.streamed]
+        read += [await self._oversize(batch, one, watch) for one in fetched.streamed]
+        prepared = await asyncio.to_thread(lambda: [self._produced(one) for one in read])
         return sorted(prepared, key=lambda one: one.uid)
 
     async def slimmed(self, prepared: Prepared) -> Prepared:
@@ -232,23 +244,27 @@ class Intake:
         if withheld:
             raise MailFailed(withheld[0], "fetch", "the server lists this mail but does not hand it out")
 
-    async def _whole(self, batch: Batch, mail: ListedMail, raw: bytes | None, watch: FolderWatch) -> Prepared:
+    async def _whole(
+        self, batch: Batch, mail: ListedMail, raw: bytes | None, watch: FolderWatch
+    ) -> "Prepared | _Read":
         if raw is None:
             return Prepared(mail.uid, Ending.SKIPPED)  # moved or deleted by somebody since it was listed
         async with self._slots:
             if batch.is_repeat and batch.is_repeat(hashlib.sha256(raw).hexdigest()):
                 return Prepared(mail.uid, Ending.SKIPPED, settles=True)
             ref: BlobRef | None = None
+            reading = asyncio.create_task(self._parsers.read(raw))
             try:
                 ref = await self._stored(mail.uid, raw)
-                timed = await self._parsers.read(raw)
+                timed = await reading
                 watch.parsed(timed.reading.mail.parse_status, timed.seconds)
                 attachments = await self._received(mail.uid, timed.reading.mail.attachments)
-                event = self._event(batch.place(mail), ref, timed.reading, attachments)
-                return await asyncio.to_thread(self._produced, event, timed.reading)
             except MailFailed as error:
                 error.raw, error.ref = raw, ref
                 raise
+            finally:
+                reading.cancel()
+            return _Read(self._event(batch.place(mail), ref, timed.reading, attachments), timed.reading, raw)
 
     async def _streamed(
         self, batch: Batch, mail: ListedMail, source: MailSource, watch: FolderWatch
@@ -289,7 +305,7 @@ class Intake:
             self._short[place] = content
             raise _CutShort(at, mail.size_bytes)
 
-    async def _oversize(self, batch: Batch, streamed: Streamed, watch: FolderWatch) -> Prepared:
+    async def _oversize(self, batch: Batch, streamed: Streamed, watch: FolderWatch) -> "Prepared | _Read":
         """The header alone becomes the event."""
         mail, ref = streamed.mail, streamed.ref
         if ref is None:
@@ -303,8 +319,7 @@ class Intake:
             streamed.head, f"the mail has {size}; only its headers were read"
         )
         watch.parsed(reading.mail.parse_status, 0.0)
-        event = self._event(batch.place(mail), ref, reading, ())
-        return await asyncio.to_thread(self._produced, event, reading)
+        return _Read(self._event(batch.place(mail), ref, reading, ()), reading, None)
 
     async def _gone(self, mail: ListedMail, source: MailSource, handed_out: str) -> Streamed:
         """Skip a mail that somebody removed while it was fetched. Raises MailFailed where the server still lists it."""
@@ -331,10 +346,17 @@ class Intake:
     ) -> MailReceived:
         return build_event(place, ref, reading, attachments, datetime.now(UTC))
 
-    def _produced(self, event: MailReceived, reading: MailReading) -> Prepared:
+    def _produced(self, read: "Prepared | _Read") -> Prepared:
         """In a thread, because a schema registry may have to be asked. Raises MailFailed."""
-        record = self._record(event)
-        companions = tuple(self._companions(event, reading))
+        if isinstance(read, Prepared):
+            return read
+        event = read.event
+        try:
+            record = self._record(event)
+            companions = tuple(self._companions(event, read.reading))
+        except MailFailed as error:
+            error.raw, error.ref = read.raw, event.raw
+            raise
         return Prepared(event.uid, Ending.PRODUCED, event, record, companions, settles=True)
 
     def _record(self, event: MailReceived) -> NewRecord:
