@@ -1,7 +1,9 @@
 """Both IMAP clients keep the MailSource contract on real servers, also without what many servers lack."""
 
 import asyncio
+import hashlib
 import smtplib
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from postlane.config.sections import Tls
 from postlane.ports import MailSource, MailSourceError, MailTrouble
 
 COMMAND_SECONDS = 20.0
+PART_BYTES = 2**20
 MakeClient = Callable[[ImapAccount], ImapClient]
 
 
@@ -276,3 +279,28 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(dovecot_server: 
 async def test_tls_on_a_port_without_it_is_said(dovecot_server: Dovecot) -> None:
     with pytest.raises(MailSourceError, match="does not speak TLS on this port"):
         await ImapSource(account(dovecot_server.port, tls=Tls.IMPLICIT)).open("INBOX")
+
+
+async def test_a_large_mail_comes_in_parts_and_is_never_whole_in_memory(
+    dovecot_server: Dovecot, new_dovecot_user: Callable[[], str]
+) -> None:
+    user, line = new_dovecot_user(), b"x" * 74 + b"\r\n"
+    raw = b"Subject: large\r\n\r\n" + line * 500_000
+    await asyncio.to_thread(dovecot_server.drop, user, [raw])
+    digest, size = hashlib.sha256(raw).hexdigest(), len(raw)
+    del raw
+    source = DovecotPostbox(dovecot_server, user).session()
+    await source.open("INBOX")
+    (listed,) = await source.list_since(0, 10)
+    assert listed.size_bytes == size
+    got = hashlib.sha256()
+    tracemalloc.start()
+    at = 0
+    while part := await source.fetch_part(listed.uid, at, PART_BYTES):
+        got.update(part)
+        at += len(part)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    await source.close()
+    assert got.hexdigest() == digest
+    assert peak < 8 * PART_BYTES

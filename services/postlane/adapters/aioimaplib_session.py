@@ -36,6 +36,7 @@ from postlane.ports import MailSourceError, MailTrouble
 
 LOGOUT_SECONDS = 1.0  # politeness only
 IDLE_GRACE_SECONDS = 10.0
+UIDS_PER_COMMAND_MAX = 100  # three lines each, well below the limit of about 900 in one read
 
 T = TypeVar("T")
 
@@ -56,6 +57,11 @@ class AioimaplibSession:
     def protocol(self) -> aioimaplib.IMAP4ClientProtocol:
         """What makes commands. Raises MailSourceError when there is no connection."""
         return self._imap.protocol
+
+    @property
+    def uids_per_command_max(self) -> int:
+        """See ImapClient.uids_per_command_max."""
+        return UIDS_PER_COMMAND_MAX
 
     async def log_in(self) -> None:
         """See ImapClient.log_in."""

@@ -20,9 +20,15 @@ from postlane.core.imap.facts import (
 from postlane.core.imap.responses import Data, Status
 from postlane.ports import MailSourceError, MailTrouble
 
+UIDS_PER_COMMAND_MAX = 500  # of eleven characters: servers must take lines of 8,192 (RFC 7162 section 4)
+
 
 class ImapClient(Protocol):
     """One session with one folder; every call ends by its deadline. Raises MailSourceError, after which the session is closed."""
+
+    @property
+    def uids_per_command_max(self) -> int:
+        """How many mails one command may name."""
 
     async def log_in(self) -> None:
         """Connect and log in."""
@@ -37,7 +43,7 @@ class ImapClient(Protocol):
         """UID SEARCH: UIDs, ascending and distinct."""
 
     async def fetch(self, uids: Sequence[int], what: str) -> list[FetchedItem]:
-        """UID FETCH of at most `uids_per_fetch_max` mails."""
+        """UID FETCH of at most `uids_per_command_max` mails."""
 
     async def execute(self, name: str, arguments: str) -> Status:
         """A command, and whether it succeeded."""
@@ -83,6 +89,11 @@ class PostlaneClient:
         self._session = ImapSession(account)
         self._namespace: Namespace | None = None
         self._give_back: Callable[[], None] | None = None
+
+    @property
+    def uids_per_command_max(self) -> int:
+        """See ImapClient.uids_per_command_max."""
+        return UIDS_PER_COMMAND_MAX
 
     async def log_in(self) -> None:
         """See ImapClient.log_in; raises MailSourceError of MailTrouble.LIMIT where no slot becomes free."""

@@ -12,8 +12,6 @@ from postlane.ports import MailTrouble
 
 __all__ = ["ImapAccount", "ImapSource"]  # clients are this adapter's own affair
 
-UIDS_PER_COMMAND_MAX = 100  # lines of at most 1 KB, and what one answer may cost stays small
-
 
 class ImapSource:
     """See ports.MailSource. One session; for the next one make a new object."""
@@ -48,7 +46,7 @@ class ImapSource:
             await self._search_from(uid)
             if not self._backlog:
                 return []
-            wanted = self._backlog[: -min(limit, UIDS_PER_COMMAND_MAX) - 1 : -1]
+            wanted = self._backlog[: -min(limit, self._client.uids_per_command_max) - 1 : -1]
             items = await self._describe(wanted)
             # A mail whose size or time cannot be read is a mail all the same.
             listed = [
@@ -81,7 +79,7 @@ class ImapSource:
     async def fetch(self, uids: Sequence[int]) -> dict[int, bytes]:
         """See ports.MailSource.fetch."""
         contents: dict[int, bytes] = {}
-        for chunk in _chunks(uids):
+        for chunk in self._chunks(uids):
             items = await self._fetch(chunk, "(UID BODY.PEEK[])")
             contents |= {item.uid: item.content for item in items if item.content is not None}
         return {uid: contents[uid] for uid in uids if uid in contents}
@@ -96,12 +94,12 @@ class ImapSource:
 
     async def flag(self, uids: Sequence[int], flag: str) -> None:
         """See ports.MailSource.flag."""
-        for chunk in _chunks(uids):
+        for chunk in self._chunks(uids):
             await self._must("UID STORE", f"{uid_set(chunk)} +FLAGS.SILENT ({flag})")
 
     async def move(self, uids: Sequence[int], folder: str) -> None:
         """See ports.MailSource.move."""
-        for chunk in _chunks(uids):
+        for chunk in self._chunks(uids):
             if self._client.can("MOVE"):
                 await self._into(folder, "MOVE", chunk)
                 continue
@@ -115,8 +113,12 @@ class ImapSource:
         """See ports.MailSource.delete."""
         await self.flag(uids, "\\Deleted")
         if self._client.can("UIDPLUS"):
-            for chunk in _chunks(uids):
+            for chunk in self._chunks(uids):
                 await self._must("UID EXPUNGE", uid_set(chunk))
+
+    def can(self, capability: str) -> bool:
+        """Whether the server has announced this capability, in capitals."""
+        return self._client.can(capability)
 
     async def wait_for_change(self, timeout_seconds: float) -> bool:
         """See ports.MailSource.wait_for_change."""
@@ -189,6 +191,6 @@ class ImapSource:
         if said.word != "OK":
             raise client.refused(f"UID {command} to {folder!r}", said)
 
-
-def _chunks(uids: Sequence[int]) -> list[Sequence[int]]:
-    return [uids[start : start + UIDS_PER_COMMAND_MAX] for start in range(0, len(uids), UIDS_PER_COMMAND_MAX)]
+    def _chunks(self, uids: Sequence[int]) -> list[Sequence[int]]:
+        size = self._client.uids_per_command_max
+        return [uids[start : start + size] for start in range(0, len(uids), size)]

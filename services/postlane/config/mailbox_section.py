@@ -96,6 +96,10 @@ class MailboxSection(Section):
     @model_validator(mode="after")
     def _folders_fit(self) -> "MailboxSection":
         folders = [_canonical(folder) for folder in self.folders]
+        if wrong := [name for name in (*self.folders, self.move_to) if not name or not name.isprintable()]:
+            raise ValueError(
+                f"folder {wrong[0]!r}: a folder's name is not empty, and has no control characters"
+            )
         if twice := [folder for folder in folders if folders.count(folder) > 1]:
             raise ValueError(f'folder "{twice[0]}" stands there twice')
         if len(folders) > self.connections:

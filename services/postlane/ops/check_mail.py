@@ -1,21 +1,16 @@
-"""Doctor's checks of relays, mailboxes and name servers: log in or ask as a service would, and touch nothing."""
+"""Doctor's checks of relays and name servers: log in or ask as a service would, and touch nothing."""
 
 import asyncio
 import socket
-from collections.abc import Mapping
-from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from postlane.config.mailbox_section import MailboxSection
 from postlane.config.relay_section import RelaySection
-from postlane.config.sections import InboundSection, OutboundSection
+from postlane.config.sections import OutboundSection
 from postlane.config.settings import ConfigError
-from postlane.core.events.received import MailboxCursor
 from postlane.core.routing.mail_domains import WITNESS_DOMAIN, NoAnswer, NoRecords, Question
 from postlane.core.smtp.transcript import Answer, Lost, Phase
 from postlane.ops.checks import Check, fail, ok, warn
 from postlane.ops.output import install_words
-from postlane.ports import MailSourceError, MailTrouble
 
 if TYPE_CHECKING:
     from postlane.adapters.token_source import Standing
@@ -31,14 +26,6 @@ RELAY_ADVICE = {
 
 ADVICE_LOGIN_REFUSED = "the relay refuses a token that the token endpoint gave: check username, oauth.scope and that the account may send by SMTP"
 
-MAILBOX_ADVICE = {
-    MailTrouble.AUTH: "check username and password; some providers want an app password, or oauth",
-    MailTrouble.GRANT: "check oauth: client_id, client_secret, scope and refresh_token; a grant that was revoked must be given anew",
-    MailTrouble.TOKEN: "check that oauth.token_url can be reached from here",
-    MailTrouble.LIMIT: "wait; then close other sessions of this account, or lower connections",
-    MailTrouble.TLS: "check tls and port; for an own certificate authority set ca_file",
-}
-
 
 async def check_relay(name: str, relay: RelaySection) -> Check:
     """Get an access token where one is needed, connect, encrypt and log in as a sender does before its first mail, then leave."""
@@ -47,7 +34,7 @@ async def check_relay(name: str, relay: RelaySection) -> Check:
         from postlane.adapters.smtp_link import SmtpLink, Stopped  # noqa: PLC0415
         from postlane.adapters.token_source import TokenSource  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        return _missing_package(f"relay {name}", error, "outbound")
+        return missing_package(f"relay {name}", error, "outbound")
     place = f"{relay.host}:{relay.port}"
     try:
         tls = relay_tls(name, relay)
@@ -110,7 +97,7 @@ async def check_name_servers(outbound: OutboundSection) -> Check:
     try:
         from postlane.adapters.dns_domains import DnsDomains  # noqa: PLC0415 - an extra of its own
     except ModuleNotFoundError as error:
-        return _missing_package("dns", error, "outbound")
+        return missing_package("dns", error, "outbound")
     domains = DnsDomains(outbound.name_servers(), outbound.dns_seconds)
     answer = await domains.ask(WITNESS_DOMAIN, Question.MX)
     await domains.close()
@@ -127,40 +114,6 @@ async def check_name_servers(outbound: OutboundSection) -> Check:
             return ok("dns", f"{place} answers")
 
 
-async def check_mailbox(
-    name: str, mailbox: MailboxSection, cursors: Mapping[tuple[str, str], MailboxCursor] | None
-) -> Check:
-    """Log in, select the folder, and say how many mails `start` means. `cursors` is None where Kafka cannot be asked."""
-    try:
-        from postlane.adapters.imap_connector import ImapConnector  # noqa: PLC0415 - an extra of its own
-
-        connector = ImapConnector(InboundSection(command_timeout_seconds=CHECK_SECONDS_MAX), {name: mailbox})
-        source = connector(mailbox)
-    except ModuleNotFoundError as error:
-        return _missing_package(f"mailbox {name}", error, "inbound")
-    try:
-        state = await source.open(mailbox.folder)
-        if cursors is None:
-            words = "whether it was polled before cannot be known now: its cursor cannot be read"
-            return ok(f"mailbox {name}", f"{mailbox.folder} holds {state.exists} mails; {words}")
-        cursor = cursors.get((name, mailbox.folder))
-        if cursor is not None:
-            words = f"polled up to UID {cursor.uid}, {cursor.produced} mails produced so far"
-        else:
-            count = state.exists if mailbox.start == "all" else 0
-            if not isinstance(mailbox.start, str):
-                count = await source.count_since(datetime.combine(mailbox.start, time(), UTC))
-            words = f'never polled; start = "{mailbox.start}" means {count} mails'
-        return ok(f"mailbox {name}", f"{mailbox.folder} holds {state.exists} mails; {words}")
-    except MailSourceError as error:
-        advice = MAILBOX_ADVICE.get(
-            error.trouble, "check host, port (993 with implicit TLS, else 143), tls and folder"
-        )
-        return fail(f"mailbox {name}", str(error), f"[mailboxes.{name}]: {advice}")
-    finally:
-        await source.close()
-        connector.close()
-
-
-def _missing_package(name: str, error: ModuleNotFoundError, extra: str) -> Check:
+def missing_package(name: str, error: ModuleNotFoundError, extra: str) -> Check:
+    """The failed check of something whose extra is not installed."""
     return fail(name, f"the package {error.name} is not installed", install_words(extra))

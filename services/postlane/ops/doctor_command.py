@@ -12,7 +12,8 @@ from postlane.ops import options
 from postlane.ops.check_bucket import check_bucket
 from postlane.ops.check_kafka import check_kafka, check_schemas, read_cursors
 from postlane.ops.check_local import check_blobs, check_configuration
-from postlane.ops.check_mail import check_mailbox, check_name_servers, check_relay
+from postlane.ops.check_mail import check_name_servers, check_relay
+from postlane.ops.check_mailbox import check_mailbox
 from postlane.ops.check_scanner import check_scanner
 from postlane.ops.checks import Check, State
 from postlane.ops.exits import Exit

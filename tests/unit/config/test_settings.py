@@ -143,6 +143,7 @@ def test_a_whole_relay_can_come_from_the_environment(load: Load, monkeypatch: py
         (MAILBOX + 'tls = "ssl"\n', "mailboxes.support.tls"),
         (MAILBOX + 'tls = "starttls"\nclient = "aioimaplib"\n', "knows neither STARTTLS nor OAuth 2"),
         (MAILBOX.replace('password = "p"', ""), "mailboxes.support: set password or"),
+        (MAILBOX + 'more_folders = ["a\\nb"]\n', "has no control characters"),
         (MAILBOX + 'more_folders = ["a", "inbox"]\n', 'folder "INBOX" stands there twice'),
         (MAILBOX + 'more_folders = ["a"]\nconnections = 1\n', "2 folders need as many sessions"),
         (MAILBOX + 'after = "move"\nmore_folders = ["Processed"]\n', "mail would go round for ever"),

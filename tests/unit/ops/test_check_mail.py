@@ -6,10 +6,12 @@ import logging
 import pytest
 
 from fakes.name_server import NameServer
+from fakes.scripted_imap import ScriptedImap, ok
 from fakes.zone_script import ZoneScript, world
 from postlane.config.mailbox_section import MailboxSection
 from postlane.config.sections import OutboundSection
-from postlane.ops.check_mail import check_mailbox, check_name_servers
+from postlane.ops.check_mail import check_name_servers
+from postlane.ops.check_mailbox import check_mailbox
 from postlane.ops.checks import Check, State
 
 
@@ -59,3 +61,47 @@ async def test_name_servers(
     assert check.detail.startswith(f"{host} port {port}")
     assert words in check.detail
     assert advice in check.advice
+
+
+@pytest.mark.parametrize(
+    ("offered", "after", "state"),
+    [
+        ("UIDPLUS", "delete", State.OK),
+        ("MOVE", "move", State.OK),
+        ("", "flag", State.OK),
+        ("", "move", State.WARN),
+        ("MOVE", "delete", State.WARN),
+    ],
+)
+async def test_every_folder_is_opened_and_what_the_server_lacks_is_told(
+    offered: str, after: str, state: State
+) -> None:
+    async with ScriptedImap().serve() as server:
+        server.rules["CAPABILITY"] = lambda tag, _: f"* CAPABILITY IMAP4rev1 {offered}\r\n".encode() + ok(tag)
+        keys = {
+            "host": "127.0.0.1",
+            "port": server.port,
+            "tls": "none",
+            "username": "u",
+            "password": "a password",
+        }
+        mailbox = MailboxSection.model_validate(keys | {"more_folders": ["Büro"], "after": after})
+        check = await check_mailbox("support", mailbox, {})
+    assert check.state is state
+    assert 'INBOX holds 3 mails; never polled; start = "new" means 0 mails; Büro holds 3' in check.detail
+    assert ("no UIDPLUS" in check.detail) == (state is State.WARN)
+
+
+async def test_a_wrong_password_is_told_with_what_to_do() -> None:
+    async with ScriptedImap().serve() as server:
+        server.rules["LOGIN"] = lambda tag, _: f"{tag} NO [AUTHENTICATIONFAILED] no\r\n".encode()
+        keys = {
+            "host": "127.0.0.1",
+            "port": server.port,
+            "tls": "none",
+            "username": "u",
+            "password": "a password",
+        }
+        check = await check_mailbox("support", MailboxSection.model_validate(keys), {})
+    assert check.state is State.FAIL
+    assert "check username and password" in check.advice
