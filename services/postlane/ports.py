@@ -349,7 +349,10 @@ class MailSource(Protocol):
         """Delete exactly these (UID EXPUNGE); without UIDPLUS only flag them deleted."""
 
     async def wait_for_change(self, timeout_seconds: float) -> bool:
-        """IDLE (or sleep where the server cannot) until something changed (True) or the time is over (False)."""
+        """IDLE (or sleep where the server cannot) until something changed (True) or the time is over (False).
+
+        What was told since the last listing began counts, and may be in it already: list, and wait again. May be cancelled.
+        """
 
     async def close(self) -> None:
         """Log out politely, within a short deadline."""

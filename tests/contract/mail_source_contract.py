@@ -188,6 +188,35 @@ class MailSourceContract:
             await postbox.deliver(mail(number))
             number += 1
 
+    async def test_a_wait_that_is_cut_off_leaves_a_session_that_works(self, postbox: Postbox) -> None:
+        await postbox.deliver(mail(1))
+        source = postbox.session()
+        await source.open("INBOX")
+        await source.list_since(0, 10)
+        waiting = asyncio.create_task(source.wait_for_change(30))
+        await asyncio.wait({waiting}, timeout=0.2)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert len(await source.list_since(0, 10)) == 1
+        await source.close()
+
+    async def test_folders_are_open_side_by_side(self, postbox: Postbox) -> None:
+        for number in range(3):
+            await postbox.deliver(mail(number))
+        first, second = postbox.session(), postbox.session()
+        await first.open("INBOX")
+        listed = await first.list_since(0, 10)
+        await first.move([listed[0].uid], "Other")
+        other = await second.open("Other")
+        moved = await second.list_since(0, 10)
+        left = await first.list_since(0, 10)
+        assert other.exists == len(moved) == 1
+        assert [one.uid for one in left] == [one.uid for one in listed[1:]]
+        assert b"Subject: mail 0" in (await second.fetch([moved[0].uid]))[moved[0].uid]
+        assert b"Subject: mail 1" in (await first.fetch([left[0].uid]))[left[0].uid]
+        await first.close()
+        await second.close()
+
     async def test_a_wrong_password_is_told_apart_and_not_told(self, postbox: Postbox) -> None:
         with pytest.raises(MailSourceError) as refused:
             await postbox.wrong_password().open("INBOX")

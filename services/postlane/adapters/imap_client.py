@@ -115,12 +115,12 @@ class PostlaneClient:
         name = await self.folder_argument(folder)
         exchange = await self._session.command("SELECT", name.encode(), wanted={"EXISTS"})
         selected = read_select(exchange.lines)
-        self._session.selected(selected.exists)
+        self._session.told.selected(selected.exists)
         return selected
 
     async def search(self, criteria: str) -> list[int]:
         """See ImapClient.search."""
-        self._session.searching()
+        self._session.told.searching()
         exchange = await self._session.command("UID SEARCH", criteria.encode(), wanted={"SEARCH"})
         found = [uid for line in exchange.lines if isinstance(line, Data) for uid in read_search(line)]
         return sorted(set(found))
@@ -151,7 +151,7 @@ class PostlaneClient:
     @property
     def has_news(self) -> bool:
         """See ImapClient.has_news."""
-        return self._session.has_news
+        return self._session.told.has_news
 
     async def idle(self, timeout_seconds: float) -> bool | None:
         """See ImapClient.idle."""

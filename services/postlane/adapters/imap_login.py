@@ -69,9 +69,9 @@ class ImapLogin:
 
     async def _know_capabilities(self) -> None:
         session = self._session
-        if session.capabilities is None:
+        if session.told.capabilities is None:
             await session.command("CAPABILITY", wanted={"CAPABILITY"})
-            if session.capabilities is None:
+            if session.told.capabilities is None:
                 raise session.broken("answers CAPABILITY without any", trouble=MailTrouble.PROTOCOL)
 
     async def _log_in(self, token: Token | None) -> None:
@@ -80,12 +80,12 @@ class ImapLogin:
         if not may_send_secret(wire.peer, encrypted=wire.encrypted, allow_plaintext=account.allow_plaintext):
             words = "nothing secret is sent without TLS; set tls, or allow_plaintext = true"
             raise session.broken(words, trouble=MailTrouble.TLS)
-        known = session.capabilities or frozenset()
+        known = session.told.capabilities or frozenset()
         try:
             login = choose_login(known, by_token=token is not None, mechanism=account.mechanism)
         except LoginImpossible as error:
             raise session.broken(str(error), trouble=MailTrouble.AUTH) from None
-        session.capabilities = None  # others may come with the login (RFC 3501 section 6.2.2)
+        session.told.capabilities = None  # others may come with the login (RFC 3501 section 6.2.2)
         if self._tokens is not None and token is not None:
             await self._by_token(self._tokens, token, login, known)
         elif login is Login.PLAIN:

@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from postlane.adapters.imap_account import ImapAccount
 from postlane.adapters.imap_exchange import Deadline, Exchange
+from postlane.adapters.imap_waiting import Bell
 from postlane.adapters.imap_wire import ImapWire, describe_fault
+from postlane.core.imap.announcements import Announcements
 from postlane.core.imap.arguments import Argument, Literal, announcement
-from postlane.core.imap.facts import read_capabilities
 from postlane.core.imap.refusals import read_refusal
 from postlane.core.imap.responses import Continuation, Data, Response, Status
 from postlane.core.imap.stream import ImapSyntaxError
@@ -27,21 +28,19 @@ T = TypeVar("T")
 
 
 class ImapSession:
-    """Not connected until `connect`; `capabilities` are the last that the server announced, None = none since TLS or login."""
+    """Not connected until `connect`. `told`: what the server says beside its answers."""
 
     def __init__(self, account: ImapAccount) -> None:
         self.account = account
-        self.capabilities: frozenset[str] | None = None
+        self.told = Announcements()
         self.secrets = Secrets(account.password, f"\0{account.username}\0{account.password}")
         self.utf8 = False
         self._wire: ImapWire | None = None
         self._exchange: Exchange | None = None
         self._error: MailSourceError | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._bell = Bell()
         self._clock = asyncio.get_running_loop().time
         self._tags = 0
-        self._exists = 0
-        self.has_news = False  # of mail, since the last search began
         self._leaving = False
 
     @property
@@ -53,7 +52,7 @@ class ImapSession:
 
     def can(self, capability: str) -> bool:
         """Whether the server has announced this capability."""
-        return capability in (self.capabilities or ())
+        return capability in (self.told.capabilities or ())
 
     async def connect(self, tls: ssl.SSLContext | None) -> Status:
         """Connect and be greeted. Raises MailSourceError."""
@@ -75,7 +74,7 @@ class ImapSession:
             "STARTTLS", self.wire.start_tls(self.account.host, tls, self.account.command_timeout_seconds)
         )
         self._exchange = None
-        self.capabilities = None
+        self.told.capabilities = None
 
     async def _network(self, name: str, awaited: Awaitable[None]) -> None:
         try:
@@ -141,17 +140,9 @@ class ImapSession:
 
     # IDLE
 
-    def selected(self, exists: int) -> None:
-        """A folder is open: from here on, more than so many mails are news."""
-        self._exists, self.has_news = exists, False
-
-    def searching(self) -> None:
-        """A look at the folder begins: what is told from here on is news."""
-        self.has_news = False
-
     async def idle(self, timeout_seconds: float) -> bool | None:
         """IDLE (RFC 2177) until the server speaks of mail (True) or the time is over (False); None where it refuses. Raises MailSourceError."""
-        if self.has_news:
+        if self.told.has_news:
             return True  # told beside the answer to another command; no IDLE would tell it again
         exchange = await self.begin("IDLE")
         self.wire.write(f"{exchange.tag} IDLE\r\n".encode())
@@ -164,21 +155,21 @@ class ImapSession:
                 return None
             until = Deadline(self._clock(), timeout_seconds)
             with contextlib.suppress(TimeoutError):
-                await self._wait(lambda: self.has_news or exchange.done, until)
+                await self._wait(lambda: self.told.has_news or None, until)
         except asyncio.CancelledError:
             self._leave_idle(exchange)  # its end is awaited by the next command
             raise
         self._leave_idle(exchange)
-        await self._until("IDLE", lambda: exchange.done, self._deadline())
-        return self.has_news
+        self._not_throttled("IDLE", await self._until("IDLE", lambda: exchange.done, self._deadline()))
+        return self.told.has_news
 
     async def sleep(self, timeout_seconds: float) -> bool:
         """For servers without IDLE: wait, then NOOP, which keeps the session alive and brings news. Raises MailSourceError."""
         with contextlib.suppress(TimeoutError):
-            await self._wait(lambda: self.has_news or None, Deadline(self._clock(), timeout_seconds))
-        if not self.has_news:
+            await self._wait(lambda: self.told.has_news or None, Deadline(self._clock(), timeout_seconds))
+        if not self.told.has_news:
             await self.command("NOOP")
-        return self.has_news
+        return self.told.has_news
 
     def _leave_idle(self, exchange: Exchange) -> None:
         if exchange.done is None and self._wire is not None:
@@ -186,7 +177,7 @@ class ImapSession:
 
     def _not_throttled(self, name: str, said: Status) -> None:
         refusal = read_refusal(said, at_login=False)
-        if refusal.limit or refusal.wait_seconds is not None:
+        if said.word != "OK" and (refusal.limit or refusal.wait_seconds is not None):
             raise self.refused(name, said)
 
     # The end
@@ -207,7 +198,7 @@ class ImapSession:
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.cut()
-        self._wake()
+        self._bell.ring()
 
     def refused(self, name: str, said: Status, *, at_login: bool = False, more: str = "") -> MailSourceError:
         """Close the connection and make the error of a NO, BAD or BYE."""
@@ -240,7 +231,7 @@ class ImapSession:
         if isinstance(response, Status) and response.word == "BYE" and not self._leaving:
             self._fail(self._bye(response))
             return
-        self._note(response)
+        self.told.note(response)
         if exchange is None or exchange.done is not None:
             self._unasked(response)
             return
@@ -249,21 +240,8 @@ class ImapSession:
         if isinstance(response, Status) and response.tag not in {"", exchange.tag}:
             raise ImapSyntaxError(f"answers a command that was not given: {response.tag} {response.word}")
         exchange.take(response)
-        if self.has_news or isinstance(response, Status | Continuation):
-            self._wake()
-
-    def _note(self, response: Response) -> None:
-        """What is true of the session whatever command runs."""
-        match response:
-            case Status(code=code) if code.upper().startswith("CAPABILITY "):
-                self.capabilities = read_capabilities(code)
-            case Data(name="CAPABILITY"):
-                self.capabilities = read_capabilities(response.rest[0].decode("ascii", "replace"))
-            case Data(name="EXISTS", number=int(number)):
-                self.has_news = self.has_news or number > self._exists
-                self._exists = number
-            case Data(name="EXPUNGE"):
-                self._exists = max(0, self._exists - 1)
+        if self.told.has_news or isinstance(response, Status | Continuation):
+            self._bell.ring()
 
     def _bye(self, said: Status) -> MailSourceError:
         refusal = read_refusal(said, at_login=False)
@@ -284,8 +262,8 @@ class ImapSession:
             raise ImapSyntaxError("says something in clear behind its answer to STARTTLS")
         if isinstance(response, Status) and response.tag:
             raise ImapSyntaxError(f"answers a command that was not given: {response.tag} {response.word}")
-        if self.has_news:
-            self._wake()
+        if self.told.has_news:
+            self._bell.ring()
 
     def _ended(self, fault: Exception | None) -> None:
         if isinstance(fault, ImapSyntaxError):
@@ -298,7 +276,7 @@ class ImapSession:
 
     def _fail(self, error: MailSourceError) -> None:
         self._error = self._error or error
-        self._wake()
+        self._bell.ring()
 
     # Waiting
 
@@ -315,29 +293,17 @@ class ImapSession:
 
     async def _wait(self, ready: Callable[[], T | None], deadline: Deadline) -> T:
         """What `ready` gives. Raises MailSourceError when the connection is lost first, TimeoutError."""
-        loop = asyncio.get_running_loop()
-        while True:
-            wire = self._wire
-            if self._error is not None or wire is None:
-                raise self._why_over()
-            if (found := ready()) is not None and found is not False:
-                return found
-            until = deadline.at(wire.heard_at, wire.received_bytes)
-            if loop.time() >= until:
-                raise TimeoutError
-            waiter: asyncio.Future[None] = loop.create_future()
-            self._waiters.add(waiter)
-            timer = loop.call_at(until, self._wake)
-            try:
-                await waiter
-            finally:
-                timer.cancel()
-                self._waiters.discard(waiter)
 
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        def looked() -> T | None:
+            if self._error is not None or self._wire is None:
+                raise self._why_over()
+            return ready()
+
+        def ends_at() -> float:
+            wire = self.wire
+            return deadline.at(wire.heard_at, wire.received_bytes)
+
+        return await self._bell.until(looked, ends_at)
 
     def _why_over(self) -> MailSourceError:
         """What ended the session is told once."""
@@ -356,7 +322,7 @@ class ImapSession:
         self, exchange: Exchange, line: bytes, literal: Literal, deadline: Deadline
     ) -> None:
         """Announce a literal and wait for leave to send it; its bytes go with what follows."""
-        announced, waits = announcement(literal, self.capabilities or frozenset())
+        announced, waits = announcement(literal, self.told.capabilities or frozenset())
         self.wire.write(line + announced + b"\r\n")
         if waits:
             await self._until(exchange.name, lambda: exchange.done or exchange.continuation, deadline)

@@ -3,9 +3,12 @@
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fakes.scripted_imap import Reply, ScriptedImap, ok
 from postlane.adapters.imap_account import ImapAccount, SessionSlots
@@ -150,6 +153,36 @@ async def test_garbage_in_any_state_is_one_clear_error(server: ScriptedImap, num
     assert words.format(name=NAMES.get(word, word)) in str(error)
 
 
+WORDS = st.sampled_from(
+    [b"* ", b"P1 ", b"P2 ", b"P3 ", b"+ ", b"OK ", b"NO ", b"BAD ", b"BYE ", b"PREAUTH ", b"[CAPABILITY IDLE]", b"[UIDVALIDITY 7]", b"CAPABILITY X",
+     b"7 EXISTS", b"1 EXPUNGE", b"SEARCH 1", b"1 FETCH (UID 1 BODY[] ", b"{3}\r\n", b"abc", b")", b'"', b"\r\n", b"\r\n", b"\xff", b"NAMESPACE NIL"]
+)  # fmt: skip
+NONSENSE = st.lists(WORDS, max_size=12).map(b"".join)
+
+
+def nonsense(noise: bytes, *, ends_rightly: bool) -> Reply:
+    if not ends_rightly:
+        return lambda _tag, _: noise
+    return lambda tag, _: noise + b"\r\n* OK [UIDVALIDITY 7]\r\n" + ok(tag)
+
+
+@given(said=st.lists(NONSENSE, min_size=4, max_size=4), ends_rightly=st.booleans())
+@settings(max_examples=60)
+def test_whatever_a_server_says_is_an_answer_or_an_error(said: list[bytes], ends_rightly: bool) -> None:
+    async def use() -> None:
+        async with ScriptedImap().serve() as server:
+            if not ends_rightly:
+                server.greeting = said[0]
+            for word, noise in zip(("CAPABILITY", "SELECT", "SEARCH", "FETCH"), said, strict=True):
+                server.rules[word] = nonsense(noise, ends_rightly=ends_rightly)
+            mailbox = source(server, 0.05)
+            with suppress(MailSourceError):
+                await used(mailbox)
+            await mailbox.close()
+
+    asyncio.run(asyncio.wait_for(use(), TEST_SECONDS))
+
+
 async def test_limits_say_how_long_to_wait(server: ScriptedImap) -> None:
     server.rules["SEARCH"] = lambda tag, _: f"{tag} NO [LIMIT] too many requests\r\n".encode()
     error = await broken(source(server))
@@ -228,6 +261,21 @@ async def test_a_server_that_refuses_the_idle_it_announced_is_polled(
     assert not await mailbox.wait_for_change(0.01)
     await mailbox.close()
     assert [command for command in server.commands if command in {"IDLE", "NOOP"}] == ["IDLE", "NOOP", "NOOP"]
+
+
+async def test_a_server_that_ends_every_idle_at_once_makes_nobody_run(server: ScriptedImap) -> None:
+    server.rules["IDLE"] = lambda tag, _: b"+ idling\r\n" + ok(tag)
+    mailbox = await opened(server)
+    waiting = asyncio.create_task(mailbox.wait_for_change(3600.0))
+    async with asyncio.timeout(TEST_SECONDS):
+        await (await opened(server)).list_since(
+            0, 10
+        )  # time for the other session to hear the end of its IDLE
+        assert not waiting.done()
+        server.push(b"* 4 EXISTS\r\n")
+        assert await waiting
+    assert server.commands.count("IDLE") == 1
+    await mailbox.close()
 
 
 async def test_a_throttled_idle_is_an_error_with_its_wait(server: ScriptedImap) -> None:
