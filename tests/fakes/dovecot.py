@@ -88,7 +88,8 @@ class DovecotMissing(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DovecotOptions:
-    """`certificate`: files of a certificate and its key, for STARTTLS and the TLS port. `extra`: further lines of configuration.
+    """`certificate`: files of a certificate and its key, for STARTTLS and the TLS port. `extra`: further lines of configuration,
+    `{folder}` in them is the server's own. `files`: what stands there beside it, by name.
 
     `folder` and `ports` (IMAP, IMAPS): those of a server that ran before, so that it comes back with its mail; the folder is then kept.
     """
@@ -101,6 +102,7 @@ class DovecotOptions:
     prefix: str = ""
     location: str = "maildir:~/mail"
     extra: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,10 @@ def _prepare(folder: Path, port: int, tls_port: int, options: DovecotOptions) ->
         "prefix": options.prefix,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [CONFIGURATION.format(**values), *options.extra, *_tls_lines(folder, options)]
+    extra = [line.replace("{folder}", str(folder)) for line in options.extra]
+    for name, content in options.files.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    lines = [CONFIGURATION.format(**values), *extra, *_tls_lines(folder, options)]
     (folder / "dovecot.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "homes").mkdir(exist_ok=True)
     if os.getuid() == 0:
