@@ -90,9 +90,11 @@ def folder_name(name: str, *, utf8: bool = False) -> str:
 
 
 def place_folder(name: str, own: Namespace) -> str:
-    """A folder of ours as the server names it: its own delimiter for `/`, and below the prefix of our namespace (RFC 2342)."""
+    """A folder as the server names it: its own delimiter for `/`, and ours below the prefix of our namespace (RFC 2342)."""
     if name.upper() == "INBOX":
         return "INBOX"
+    if any(name.startswith(other) for other in own.others):
+        return name  # such as `user.bob.Support`, which only the server's own spelling reaches
     if own.delimiter not in {"", "/"} and own.delimiter not in name:
         name = name.replace("/", own.delimiter)
     return (

@@ -45,10 +45,14 @@ class SelectedFolder:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """Where one's own folders are: what their names begin with, and what stands between levels (empty: there are none)."""
+    """Where one's own folders are: what their names begin with, and what stands between levels (empty: there are none).
+
+    `others`: what the names of other people's and of shared folders begin with.
+    """
 
     prefix: str = ""
     delimiter: str = "/"
+    others: tuple[str, ...] = ()
 
 
 def read_fetch(data: Data) -> FetchedItem | None:
@@ -105,9 +109,18 @@ def read_capabilities(words: str) -> frozenset[str]:
 
 def read_namespace(data: Data) -> Namespace | None:
     """The first personal one of a NAMESPACE response (RFC 2342); None where there is none."""
-    match _values(data):
-        case [[[bytes() as prefix, (bytes() | None) as delimiter, *_], *_], *_]:
-            return Namespace(prefix.decode("utf-8", "replace"), (delimiter or b"").decode("utf-8", "replace"))
+    values = _values(data)
+    match values:
+        case [[[bytes() as prefix, (bytes() | None) as delimiter, *_], *more], *foreign]:
+            lists = [more, *(one for one in foreign if isinstance(one, list))]
+            others = [
+                namespace[0]
+                for one in lists
+                for namespace in one
+                if isinstance(namespace, list) and namespace
+            ]
+            named = tuple(_text(other) for other in others if isinstance(other, bytes) and other)
+            return Namespace(_text(prefix), _text(delimiter or b""), named)
         case _:
             return None
 
@@ -116,9 +129,13 @@ def read_delimiter(data: Data) -> str | None:
     """The hierarchy delimiter of a LIST response; empty where there are no levels, None where nothing is said."""
     match _values(data):
         case [list(), (bytes() | None) as delimiter, *_]:
-            return (delimiter or b"").decode("utf-8", "replace")
+            return _text(delimiter or b"")
         case _:
             return None
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
 
 
 def _values(data: Data) -> list[Value]:

@@ -89,6 +89,13 @@ def test_folders_are_placed_where_ours_are(name: str, prefix: str, delimiter: st
     assert place_folder(name, Namespace(prefix, delimiter)) == placed
 
 
+def test_other_peoples_folders_stay_where_they_are() -> None:
+    own = Namespace("INBOX.", ".", ("user.", "#shared/"))
+    assert place_folder("user.bob.Support", own) == "user.bob.Support"
+    assert place_folder("#shared/a/b", own) == "#shared/a/b"
+    assert place_folder("users", own) == "INBOX.users"
+
+
 @pytest.mark.parametrize(
     ("text", "sent"),
     [

@@ -137,9 +137,10 @@ def test_select(lines: list[bytes], folder: SelectedFolder) -> None:
     ("line", "namespace"),
     [
         (b'* NAMESPACE (("" "/")) NIL NIL', Namespace("", "/")),
-        (b'* NAMESPACE (("INBOX." ".")) (("user." ".")) NIL', Namespace("INBOX.", ".")),
+        (b'* NAMESPACE (("INBOX." ".")) (("user." ".")) NIL', Namespace("INBOX.", ".", ("user.",))),
         (b'* NAMESPACE (("" NIL)) NIL NIL', Namespace("", "")),
-        (b'* NAMESPACE (("" "/" "X" ("y")) ("b" "/")) NIL NIL', Namespace("", "/")),
+        (b'* NAMESPACE (("" "/" "X" ("y")) ("b" "/")) NIL NIL', Namespace("", "/", ("b",))),
+        (b'* NAMESPACE (("" "/")) ((X)) (("" "/") ("#a/" "/") (NIL NIL))', Namespace("", "/", ("X", "#a/"))),
         (b"* NAMESPACE NIL NIL NIL", None),
         (b"* NAMESPACE ((", None),
         (b"* NAMESPACE", None),
