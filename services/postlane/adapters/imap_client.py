@@ -115,7 +115,7 @@ class PostlaneClient:
         name = await self.folder_argument(folder)
         exchange = await self._session.command("SELECT", name.encode(), wanted={"EXISTS"})
         selected = read_select(exchange.lines)
-        self._session.told.selected(selected.exists)
+        self._session.told.selected(selected)
         return selected
 
     async def search(self, criteria: str) -> list[int]:

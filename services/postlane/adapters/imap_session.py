@@ -232,6 +232,9 @@ class ImapSession:
             self._fail(self._bye(response))
             return
         self.told.note(response)
+        if self.told.is_renumbered:
+            self._fail(self.broken("the folder's UIDVALIDITY has changed while it was open"))
+            return
         if exchange is None or exchange.done is not None:
             self._unasked(response)
             return

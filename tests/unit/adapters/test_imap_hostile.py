@@ -334,6 +334,14 @@ async def test_expunges_are_not_news_and_what_fills_their_place_is(server: Scrip
     await mailbox.close()
 
 
+async def test_a_folder_that_is_renumbered_under_us_ends_the_session(server: ScriptedImap) -> None:
+    """Whoever flagged or moved by UID now would hit other mails."""
+    mailbox = await opened(server)
+    server.rules["STORE"] = lambda tag, _: b"* OK [UIDVALIDITY 8] restored\r\n" + ok(tag)
+    with pytest.raises(MailSourceError, match="UIDVALIDITY has changed"):
+        await mailbox.flag([1], "\\Seen")
+
+
 async def test_no_more_sessions_than_the_account_may_have(server: ScriptedImap) -> None:
     slots = SessionSlots()
     account = ImapAccount(

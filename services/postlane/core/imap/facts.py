@@ -102,6 +102,12 @@ def read_select(lines: "list[Data | Status]") -> SelectedFolder:
     return SelectedFolder(codes.get("UIDVALIDITY") or None, codes.get("UIDNEXT") or None, exists)
 
 
+def read_uid_validity(code: str) -> int | None:
+    """The number of a UIDVALIDITY code; None for any other code."""
+    found = _NUMBER_CODE.match(code)
+    return int(found[2]) if found and found[1].upper() == "UIDVALIDITY" else None
+
+
 def read_capabilities(words: str) -> frozenset[str]:
     """The names, in capitals, of a CAPABILITY response or code."""
     return frozenset(words.upper().removeprefix("CAPABILITY").split())

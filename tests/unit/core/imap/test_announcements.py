@@ -3,6 +3,7 @@
 import pytest
 
 from postlane.core.imap.announcements import Announcements
+from postlane.core.imap.facts import SelectedFolder
 from postlane.core.imap.responses import read_response
 
 
@@ -23,7 +24,7 @@ from postlane.core.imap.responses import read_response
 )
 def test_news(lines: list[bytes], news: bool) -> None:
     told = Announcements()
-    told.selected(3)
+    told.selected(SelectedFolder(7, 4, 3))
     for line in lines:
         response = read_response((line,))
         assert response is not None
@@ -40,3 +41,18 @@ def test_capabilities_are_those_told_last() -> None:
         assert response is not None
         told.note(response)
     assert told.capabilities == frozenset({"B", "C"})
+
+
+def test_another_uid_validity_is_noticed() -> None:
+    told = Announcements()
+    for line, renumbered in (
+        (b"* OK [UIDVALIDITY 7] x", False),  # that of SELECT
+        (b"* OK [UIDVALIDITY 7] again", False),
+        (b"* OK [UIDNEXT 9] x", False),
+        (b"* OK [UIDVALIDITY 8] x", True),
+    ):
+        response = read_response((line,))
+        assert response is not None
+        told.note(response)
+        assert told.is_renumbered is renumbered
+        told.selected(SelectedFolder(7, 4, 3))
