@@ -135,7 +135,9 @@ class Dovecot:
         place = self.maildir(user, folder)
         count = 0
         for count, raw in enumerate(raws, 1):
-            name = f"{os.urandom(12).hex()}.M{count}"
+            # Dovecot's own deliveries name both sizes as well, so that a listing opens no file.
+            virtual = len(raw) + raw.count(b"\n") - raw.count(b"\r\n")
+            name = f"{os.urandom(12).hex()}.M{count},S={len(raw)},W={virtual}"
             (place / "tmp" / name).write_bytes(raw)
             (place / "tmp" / name).chmod(0o666)
             (place / "tmp" / name).rename(place / "new" / name)
