@@ -6,6 +6,7 @@ root mark    <t4711.KEYMAC@desk.example>                          References (al
 plus tag     support+t4711.KEYMAC@desk.example                    To, Delivered-To
 body marker  [ref:t4711.KEYMAC]                                   the quoted body
 subject tag  [#4711], [Ticket#4711]                               the subject; not signed
+recipient    X-Postlane-Recipient: KEYMAC                          the original in a bounce: to whom alone that mail went
 
 KEYMAC is the key id (1-8 letters or digits) and 16 characters of base32: HMAC-SHA256 cut to 80 bits (RFC 2104 section 5), over the
 kind of mark and all of its text, the domain included. Everything is lower case, ASCII and free of quoting, because some mail systems
@@ -42,6 +43,7 @@ _KEY_MAC = rf"(?P<key>[a-z0-9]{{1,8}})(?P<mac>[a-z2-7]{{{MAC_CHARS}}})"
 _MESSAGE_ID = re.compile(
     rf"<?(?P<signed>{_ID}(?:\.[a-z2-7]{{{MAC_CHARS}}})?)\.{_KEY_MAC}@(?P<domain>[a-z0-9.-]+)>?"
 )
+_PROOF = re.compile(_KEY_MAC)
 _TAG = re.compile(rf"(?P<signed>{_ID})\.{_KEY_MAC}")
 _BODY_MARKER = re.compile(r"\[ref:([tub][a-z0-9-]{0,420}\.[a-z0-9]{17,24})\]", re.ASCII | re.IGNORECASE)
 SUBJECT_TAG = re.compile(r"\[[\w .:-]{0,40}#[ ]?([^\s\[\]#]{1,64})\]")
@@ -116,7 +118,7 @@ class Signer:
 
     def message_id(self, ticket_id: str, event_id: str) -> str:
         """`<...@domain>`, at most MESSAGE_ID_MAX characters, the same for the same ticket and event."""
-        return self._message_id(ticket_id, "." + _base32(sha256(event_id.encode()).digest())[:MAC_CHARS])
+        return self._message_id(ticket_id, "." + _event_part(event_id))
 
     def root_mark(self, ticket_id: str) -> str:
         """A Message-ID that stands for the whole ticket in every mail's References."""
@@ -134,6 +136,10 @@ class Signer:
     def body_marker(self, ticket_id: str) -> str:
         """`[ref:...]`: ASCII without spaces or HTML's special characters, so it survives wrapping and both body forms."""
         return f"[ref:{self._tag('body', ticket_id)}]"
+
+    def recipient_proof(self, message_id: str, mailbox: str) -> str:
+        """KEYMAC that ties a Message-ID of ours to the only recipient whom that mail has; `mailbox` as `mailbox_key` spells it."""
+        return f"{self.key_id}{_mac(self.secret, f'to:{message_id}:{mailbox}')}"
 
     def _message_id(self, ticket_id: str, event: str) -> str:
         room = MESSAGE_ID_MAX - len(f"<{event}.{self.key_id}@{self.domain}>") - MAC_CHARS
@@ -153,6 +159,21 @@ def read_message_id(keys: SigningKeys, message_id: str) -> Mark | None:
         return None
     found = _MESSAGE_ID.fullmatch(value.lower())
     return found and _mark(keys, found, f"id:{found['signed']}@{found['domain']}")
+
+
+def names_event(message_id: str, event_id: str) -> bool:
+    """Whether a Message-ID of ours, whose signature is known to hold, was made for this event."""
+    found = _MESSAGE_ID.fullmatch(message_id.strip().lower())
+    return found is not None and found["signed"].rpartition(".")[2] == _event_part(event_id)
+
+
+def proves_recipient(keys: SigningKeys, proof: str, message_id: str, mailbox: str) -> bool:
+    """Whether we wrote this proof: the mail with that Message-ID had this recipient and no other."""
+    found = _PROOF.fullmatch(proof.strip().lower())
+    secret = None if found is None else keys.secret(found["key"])
+    if found is None or secret is None:
+        return False
+    return hmac.compare_digest(_mac(secret, f"to:{message_id}:{mailbox}"), found["mac"])
 
 
 def read_plus_address(keys: SigningKeys, address: str) -> Mark | None:
@@ -195,6 +216,10 @@ def _mark(keys: SigningKeys, found: re.Match[str], signed: str) -> Mark | None:
 
 def _mac(secret: bytes, text: str) -> str:
     return _base32(hmac.digest(secret, text.encode(), "sha256"))[:MAC_CHARS]
+
+
+def _event_part(event_id: str) -> str:
+    return _base32(sha256(event_id.encode()).digest())[:MAC_CHARS]
 
 
 def _write_id(ticket_id: str) -> str:

@@ -15,6 +15,8 @@ from postlane.core.ticket_marks import (
     Mark,
     Signer,
     SigningKeys,
+    names_event,
+    proves_recipient,
     read_body_markers,
     read_message_id,
     read_plus_address,
@@ -253,3 +255,26 @@ def test_subject_tags(subject: str, found: list[str]) -> None:
 
 def test_a_pattern_of_ones_own() -> None:
     assert read_subject_tags("Re: (T-5)", re.compile(r"\((T-\d+)\)")) == (Mark("T-5", verified=False),)
+
+
+def test_a_proof_holds_for_its_mail_and_its_recipient_alone() -> None:
+    signer = KEYS.signer(NOW)
+    message_id = signer.message_id("4711", "event")
+    proof = signer.recipient_proof(message_id, "ann@example.org")
+    assert proves_recipient(KEYS, f" {proof.upper()} ", message_id, "ann@example.org")
+    assert not proves_recipient(KEYS, proof, message_id, "kim@example.org")
+    assert not proves_recipient(KEYS, proof, signer.message_id("4711", "other"), "ann@example.org")
+    assert not proves_recipient(KEYS, proof[:-1] + "7" * (proof[-1] != "7"), message_id, "ann@example.org")
+    assert not proves_recipient(KEYS, "", message_id, "ann@example.org")
+    unsigned = SigningKeys("k1", {}, "desk.example")
+    written = unsigned.signer(NOW).recipient_proof(message_id, "ann@example.org")
+    assert not proves_recipient(unsigned, written, message_id, "ann@example.org")
+
+
+def test_a_message_id_names_its_event() -> None:
+    message_id = KEYS.signer(NOW).message_id("4711", "event")
+    assert names_event(message_id, "event")
+    assert names_event(message_id.upper(), "event")
+    assert not names_event(message_id, "other")
+    assert not names_event(KEYS.signer(NOW).root_mark("4711"), "event")
+    assert not names_event("<x@y>", "event")

@@ -19,7 +19,7 @@ from datetime import UTC
 from email.utils import format_datetime
 from hashlib import sha256
 
-from postlane.core.addresses import wire_address
+from postlane.core.addresses import mailbox_key, wire_address
 from postlane.core.events.mail import Address, Disposition
 from postlane.core.events.request import AutoSubmitted, MailRequested, RequestedAttachment
 from postlane.core.ticket_marks import Signer, SigningKeys
@@ -35,8 +35,13 @@ from postlane.core.writing.mime_write import (
 
 REFERENCES_WRITTEN_MAX = 20  # the newest; some servers refuse header fields of many kilobytes
 LOOP_HEADER = "X-Postlane-Loop"  # its value is our signing domain; inbound knows our own mail by it
+# What a bounce includes of our mail tells inbound which one it was (docs/decisions/0022-feedback.md).
+ID_HEADER = "X-Postlane-Message-ID"  # providers rewrite Message-ID, and leave this
+EVENT_HEADER = "X-Postlane-Event"
+RECIPIENT_HEADER = "X-Postlane-Recipient"  # only where the mail has one recipient
 
 _MESSAGE_ID = re.compile(r"<?([!-;=?-~]{1,900})>?")  # what fits on a line; other ids are left out
+_EVENT_ID = re.compile(r"[!-~]{1,200}")  # others stay out of the header
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 
 
@@ -70,6 +75,7 @@ def build_mail(request: MailRequested, blobs: Mapping[str, bytes], policy: Build
         *_address_fields(request, signer, policy),
         *_thread_fields(request, signer, message_id),
         *_automation_fields(request, signer),
+        *_bounce_fields(request, signer, message_id),
         *(text_field(header.name, header.value) for header in request.headers),
         "MIME-Version: 1.0",
     ]
@@ -142,6 +148,18 @@ def _automation_fields(request: MailRequested, signer: Signer) -> list[str]:
         value = request.auto_submitted.value.lower().replace("_", "-")
         fields.append(f"Auto-Submitted: {value}")  # RFC 3834 section 5
         fields.append("X-Auto-Response-Suppress: All")  # [MS-OXCMAIL]: Exchange heeds only this one
+    return fields
+
+
+def _bounce_fields(request: MailRequested, signer: Signer, message_id: str) -> list[str]:
+    """Which mail this is and whom it goes to, for the day when a bounce brings it back."""
+    fields = [id_field(ID_HEADER, [message_id])]
+    if _EVENT_ID.fullmatch(request.event_id):
+        fields.append(f"{EVENT_HEADER}: {request.event_id}")
+    recipients = recipients_of(request)
+    mailbox = mailbox_key(recipients[0]) if len(recipients) == 1 else None
+    if mailbox is not None:
+        fields.append(f"{RECIPIENT_HEADER}: {signer.recipient_proof(message_id, mailbox)}")
     return fields
 
 

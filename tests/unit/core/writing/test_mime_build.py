@@ -35,7 +35,15 @@ from postlane.core.ticket_marks import (
     read_message_id,
     read_plus_address,
 )
-from postlane.core.writing.mime_build import LOOP_HEADER, REFERENCES_WRITTEN_MAX, BuildPolicy, build_mail
+from postlane.core.writing.mime_build import (
+    EVENT_HEADER,
+    ID_HEADER,
+    LOOP_HEADER,
+    RECIPIENT_HEADER,
+    REFERENCES_WRITTEN_MAX,
+    BuildPolicy,
+    build_mail,
+)
 from postlane.core.writing.mime_write import LINE_MAX
 
 MARK = Mark("4711", verified=True, key_id="k1")
@@ -182,6 +190,9 @@ def test_a_plain_mail_is_plain() -> None:
         f"Message-ID: {built.message_id}",
         f"References: {KEYS.signer(NOW).root_mark('4711')}",
         f"{LOOP_HEADER}: desk.example",
+        f"{ID_HEADER}: {built.message_id}",
+        f"{EVENT_HEADER}: {REQUEST.event_id}",
+        f"{RECIPIENT_HEADER}: {KEYS.signer(NOW).recipient_proof(built.message_id, 'kim@example.org')}",
         "MIME-Version: 1.0",
         'Content-Type: text/plain; charset="utf-8"',
         "Content-Transfer-Encoding: 7bit",
