@@ -47,8 +47,9 @@ def test_a_delivery_report_without_a_status_part_is_a_bounce() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "verdict"), [(["NO", "NO"], None), (["NO", "YES"], "spam"), (["YES"], "spam")]
+    ("flags", "verdict"),
+    [(["NO", "NO"], None), (["NO", "YES"], None), (["YES", "NO"], "spam"), (["YES"], "spam")],
 )
-def test_one_filter_that_says_spam_is_enough(flags: list[str], verdict: str | None) -> None:
+def test_the_topmost_flag_is_the_trusted_hosts(flags: list[str], verdict: str | None) -> None:
     headers = tuple(Header(name="X-Spam-Flag", value=flag) for flag in flags)
     assert classify_mail(replace(MAIL, headers=headers), RULES).spam_verdict == verdict

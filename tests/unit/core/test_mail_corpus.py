@@ -5,17 +5,23 @@ among those found.
 """
 
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from postlane.core.reading.mail_class import ClassRules
+from postlane.core.events.mail import BlobRef
+from postlane.core.reading.mail_class import ClassRules, classify_mail
+from postlane.core.reading.mail_event import Place, build_event
 from postlane.core.reading.mail_reading import ReadRequest, read_mail
 from postlane.core.reading.parsed_mail import MailReading
+from postlane.core.reports.feedback import build_feedback
+from postlane.core.reports.mail_report import read_report
 from postlane.core.ticket_marks import SigningKeys
 
 MAILS = Path(__file__).parents[2] / "corpus" / "mails"
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RULES = ClassRules(
     own_addresses=frozenset({"support@desk.example"}),
     trusted_authserv_ids=frozenset({"mx.trusted.example"}),
@@ -49,8 +55,30 @@ def observed(reading: MailReading) -> dict[str, Any]:
         "may_reopen": reading.verdicts.may_reopen,
         "may_auto_answer": reading.verdicts.may_auto_answer,
         "spam_verdict": reading.spam_verdict,
+        "reported": reported(reading),
+        "feedback": feedback(reading),
         "authentication_results": list(reading.authentication_results),
     }
+
+
+def reported(reading: MailReading) -> list[str]:
+    """Whom a report names, with status or reply code, whether it is about mail of ours or not."""
+    kind = classify_mail(reading.mail, RULES).report
+    recipients = () if kind is None else read_report(reading.mail, kind).recipients
+    return [f"{one.address} {one.status or one.smtp_code or '-'}" for one in recipients]
+
+
+def feedback(reading: MailReading) -> list[str]:
+    """What becomes of it on mail.outbound.feedback."""
+    if reading.report is None:
+        return []
+    place = Place(mailbox="support", folder="INBOX", uid_validity=1, uid=1, received_at=NOW)
+    event = build_event(place, BlobRef(sha256="0" * 64, size_bytes=1), reading, (), NOW)
+    return [
+        f"{one.kind.value} {one.recipient} {one.status or one.smtp_code or '-'} {one.permanence.value}"
+        + (" proven" if one.recipient_proven else "")
+        for one in build_feedback(event, reading.report)
+    ]
 
 
 def attachments(reading: MailReading) -> list[dict[str, Any]]:

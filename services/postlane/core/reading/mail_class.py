@@ -6,29 +6,55 @@ Advice only: the consumer decides.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from postlane.core.events.mail import Address
 from postlane.core.events.received import Classification, Verdicts
 from postlane.core.reading.mail_signs import (
     ACTION,
+    ANSWER_PREFIX,
     ANSWERABLE,
     AUTO_REPLY_SUBJECT,
-    BOUNCE_SUBJECT,
-    DAEMON,
-    DELAY_SUBJECT,
+    AUTO_REPLY_WORDS,
+    CALENDAR_METHOD,
+    FEEDBACK_TYPE,
     HEADER_RULES,
+    HOTMAIL_COMPLAINT,
     LABELS,
+    NO_COMPLAINTS,
     OPENS_NOTHING,
-    POSTMASTER,
     REOPENS_NOTHING,
+    REPORTS,
+    SNS_COMPLAINT,
     SPAM_RULES,
+    STATUS,
+    SUCCESSES,
     Sign,
 )
 from postlane.core.reading.parsed_mail import ParsedMail
+from postlane.core.reading.subject_signs import ThreadSign, thread_sign
+from postlane.core.reports.bounce_signs import find_notice, is_delay
+from postlane.core.reports.report import ReportKind
 from postlane.core.ticket_marks import SigningKeys, read_message_id
 from postlane.core.writing.mime_build import LOOP_HEADER
 
 REASON_CHARACTERS_MAX = 120
 SIGNS_MAX = 20
+SNS_CHARACTERS_MAX = 2000  # the type stands at the beginning
+
+_DELIVERY_STATUS = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_DISPOSITION = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
+_CALENDAR = frozenset({"text/calendar", "application/ics"})
+_NOTICE_SIGNS = {ReportKind.BOUNCE: Sign.BOUNCE, ReportKind.DELAY: Sign.DELAY}
+_THREAD_SIGNS = {
+    ThreadSign.FORWARDED: Sign.FORWARDED,
+    ThreadSign.SUBJECT_CHANGED: Sign.SUBJECT_CHANGED,
+}
+_REPORT_KINDS = {
+    Sign.COMPLAINT: ReportKind.COMPLAINT,
+    Sign.BOUNCE: ReportKind.BOUNCE,
+    Sign.DELAY: ReportKind.DELAY,
+    Sign.DELIVERED: ReportKind.DELIVERED,
+}
+# Signs that a machine had a hand in it: beside one of them, words of absence in the subject are an automatic reply.
+_MACHINE = frozenset({Sign.AUTO_GENERATED, Sign.ANSWER_UNWANTED, Sign.BULK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +68,26 @@ class ClassRules:
 
 @dataclass(frozen=True, slots=True)
 class MailClass:
-    """Labels with reasons, the three verdicts, and what trusted hosts said."""
+    """Labels with reasons, the three verdicts, what trusted hosts said, and which kind of report about our mail this is, if any."""
 
     classifications: tuple[Classification, ...]
     verdicts: Verdicts
     authentication_results: tuple[str, ...]
     spam_verdict: str | None
+    report: ReportKind | None
 
 
 def classify_mail(mail: ParsedMail, rules: ClassRules) -> MailClass:
     """Look for every sign; later rules are tried whatever earlier ones found."""
-    trusted = tuple(
-        value
-        for value in mail.header_values("Authentication-Results")
-        if _authserv_id(value) in rules.trusted_authserv_ids
-    )
     found: dict[Sign, str] = {}
     for sign, reason in _signs(mail, rules):
         found.setdefault(sign, reason[:REASON_CHARACTERS_MAX])
+    _find_notice(mail, found)
+    _find_automatic_reply(mail, found)
+    if found.keys() & REPORTS:
+        for sign in (Sign.AUTO_REPLY, Sign.BULK):
+            if said := found.pop(sign, None):
+                found.setdefault(Sign.AUTO_GENERATED, said)
     signs = frozenset(found)
     classes = (Classification(label=LABELS[sign], reason=reason) for sign, reason in found.items())
     return MailClass(
@@ -69,8 +97,9 @@ def classify_mail(mail: ParsedMail, rules: ClassRules) -> MailClass:
             may_reopen=not signs & REOPENS_NOTHING,
             may_auto_answer=signs <= ANSWERABLE and mail.return_path != "",
         ),
-        trusted,
+        _trusted_results(mail, rules),
         "spam" if Sign.SPAM in signs else None,
+        next((kind for sign, kind in _REPORT_KINDS.items() if sign in signs), None),
     )
 
 
@@ -78,14 +107,13 @@ def _signs(mail: ParsedMail, rules: ClassRules) -> Iterator[tuple[Sign, str]]:
     yield from _loop_signs(mail, rules)
     yield from _report_signs(mail)
     yield from _header_signs(mail)
-    yield from _sender_signs(mail)
-    if found := AUTO_REPLY_SUBJECT.match(mail.subject):
-        yield Sign.AUTO_REPLY, f"Subject: {found[0]}"
+    if "multipart/digest" in mail.part_types:
+        yield Sign.LIST, "part of type multipart/digest"
     if rules.trusted_authserv_ids:
         yield from _spam_signs(mail)
-    calendar = next((kind for kind in mail.part_types if kind in ("text/calendar", "application/ics")), None)
-    if calendar:
-        yield Sign.CALENDAR, f"part of type {calendar}"
+    yield from _calendar_signs(mail)
+    if thread := thread_sign(mail):
+        yield _THREAD_SIGNS[thread.sign], thread.reason
 
 
 def _loop_signs(mail: ParsedMail, rules: ClassRules) -> Iterator[tuple[Sign, str]]:
@@ -104,24 +132,40 @@ def _loop_signs(mail: ParsedMail, rules: ClassRules) -> Iterator[tuple[Sign, str
 def _report_signs(mail: ParsedMail) -> Iterator[tuple[Sign, str]]:
     """Machine-readable reports: RFC 3464 (delivery), RFC 8098 (disposition), RFC 5965 (abuse)."""
     kinds = set(mail.part_types)
-    if kinds & {"message/disposition-notification", "message/global-disposition-notification"}:
+    if kinds & _DISPOSITION:
         yield Sign.MDN, "part of type message/disposition-notification"
-    if "message/feedback-report" in kinds:
-        yield Sign.COMPLAINT, "part of type message/feedback-report"
-    if kinds & {"message/delivery-status", "message/global-delivery-status"}:
-        actions = [action.lower() for action in ACTION.findall(mail.report_text)]
+    elif mail.report_type == "disposition-notification":
+        yield Sign.MDN, "multipart/report without a disposition part"
+    if "message/feedback-report" in kinds or mail.report_type == "feedback-report":
+        found = FEEDBACK_TYPE.search(mail.report_text)
+        kind = found[1].lower() if found else "of no type"
         yield (
-            _delivery_sign(actions),
-            f"delivery status: {', '.join(dict.fromkeys(actions)) or 'no action named'}",
+            Sign.AUTO_GENERATED if kind in NO_COMPLAINTS else Sign.COMPLAINT,
+            f"feedback report: {kind}",
         )
+    elif HOTMAIL_COMPLAINT.search(mail.subject) and "message/rfc822" in kinds:
+        yield Sign.COMPLAINT, f"Subject: {mail.subject}, with the mail that it is about"
+    elif found := SNS_COMPLAINT.search((mail.text or "")[:SNS_CHARACTERS_MAX]):
+        yield Sign.COMPLAINT, f"text: {found[0]}"
+    if kinds & _DELIVERY_STATUS:
+        yield _delivery_sign(mail)
     elif mail.report_type == "delivery-status":
-        yield Sign.BOUNCE, "multipart/report without a status part"
+        sign = Sign.DELAY if is_delay(mail) else Sign.BOUNCE
+        yield sign, "multipart/report without a status part"
 
 
-def _delivery_sign(actions: list[str]) -> Sign:
-    if "failed" in actions or not actions:
-        return Sign.BOUNCE
-    return Sign.DELAY if "delayed" in actions else Sign.AUTO_GENERATED
+def _delivery_sign(mail: ParsedMail) -> tuple[Sign, str]:
+    """By the actions (RFC 3464 section 2.3.3); where senders leave them out, by the classes of the status codes."""
+    actions = [action.lower() for action in ACTION.findall(mail.report_text)]
+    reason = f"delivery status: {', '.join(dict.fromkeys(actions)) or 'no action named'}"
+    classes = set(STATUS.findall(mail.report_text))
+    if "failed" in actions:
+        return Sign.BOUNCE, reason
+    if "delayed" in actions:
+        return Sign.DELAY, reason
+    if (actions and SUCCESSES.issuperset(actions)) or (not actions and classes == {"2"}):
+        return Sign.DELIVERED, reason
+    return (Sign.DELAY if is_delay(mail) else Sign.BOUNCE), reason
 
 
 def _header_signs(mail: ParsedMail) -> Iterator[tuple[Sign, str]]:
@@ -134,34 +178,68 @@ def _header_signs(mail: ParsedMail) -> Iterator[tuple[Sign, str]]:
                 decided.add(name)
                 yield sign, f"{name}: {value}"
                 break
+    if mail.header_values("X-MS-Exchange-Inbox-Rules-Loop") and mail.header_values(
+        "X-Auto-Response-Suppress"
+    ):
+        yield Sign.AUTO_REPLY, "X-MS-Exchange-Inbox-Rules-Loop beside X-Auto-Response-Suppress"
 
 
-def _sender_signs(mail: ParsedMail) -> Iterator[tuple[Sign, str]]:
-    """Bounces that are no reports: 45 of 100, known by their sender."""
-    senders: tuple[Address, ...] = mail.from_addresses
-    local = senders[0].address.rpartition("@")[0] or senders[0].address if senders else ""
-    null_path = mail.return_path == ""
-    daemon = bool(DAEMON.match(local)) or (not local and null_path)
-    likely = daemon or (
-        bool(POSTMASTER.match(local)) and (null_path or bool(BOUNCE_SUBJECT.search(mail.subject)))
-    )
-    if not likely or "message/delivery-status" in mail.part_types or mail.report_type is not None:
+def _find_notice(mail: ParsedMail, found: dict[Sign, str]) -> None:
+    """Bounces that are no reports: 45 of 100, known by their words."""
+    if found.keys() & REPORTS:
         return
-    who = f"From: {senders[0].address or senders[0].name}" if senders else "Return-Path: <>"
-    if DELAY_SUBJECT.search(mail.subject):
-        yield Sign.DELAY, f"{who}, Subject: {mail.subject}"
-    else:
-        yield Sign.BOUNCE, who
+    notice = find_notice(mail, answers_by_machine=Sign.AUTO_REPLY in found)
+    if notice is not None:
+        found[_NOTICE_SIGNS[notice.kind]] = notice.reason[:REASON_CHARACTERS_MAX]
+
+
+def _find_automatic_reply(mail: ParsedMail, found: dict[Sign, str]) -> None:
+    """What several signs show together: a subject's words are the weakest of them."""
+    if Sign.AUTO_REPLY in found or found.keys() & REPORTS:
+        return
+    signs = _MACHINE - {Sign.BULK} if Sign.LIST in found else _MACHINE
+    machine = next((found[sign] for sign in found if sign in signs), None)
+    if machine is None and mail.return_path == "":
+        machine = "Return-Path: <>"
+    # People answer absences, too, and put Re: before them.
+    answers = bool(mail.in_reply_to or mail.references) and not ANSWER_PREFIX.match(mail.subject)
+    if template := AUTO_REPLY_SUBJECT.match(mail.subject):
+        found[Sign.AUTO_REPLY] = f"Subject: {template[0]}"
+    elif (machine or answers) and (words := AUTO_REPLY_WORDS.search(mail.subject)):
+        found[Sign.AUTO_REPLY] = f"Subject: {words[0]}, {machine or 'in reply'}"[:REASON_CHARACTERS_MAX]
+    elif {Sign.AUTO_GENERATED, Sign.ANSWER_UNWANTED} <= found.keys() and answers and Sign.LIST not in found:
+        found[Sign.AUTO_REPLY] = f"{machine}, in reply"[:REASON_CHARACTERS_MAX]
 
 
 def _spam_signs(mail: ParsedMail) -> Iterator[tuple[Sign, str]]:
+    """The topmost header of each name: the trusted host wrote it last."""
     for name, pattern in SPAM_RULES:
-        for value in mail.header_values(name):
-            if pattern.search(value):
-                yield Sign.SPAM, f"{name}: {value}"
-                return
+        value = next(iter(mail.header_values(name)), "")
+        if pattern.search(value):
+            yield Sign.SPAM, f"{name}: {value}"
+            return
+
+
+def _trusted_results(mail: ParsedMail, rules: ClassRules) -> tuple[str, ...]:
+    """The topmost Authentication-Results, where a trusted host wrote it. Those below came with the mail (RFC 8601 section 5), ARC's are hearsay."""
+    topmost = mail.header_values("Authentication-Results")[:1]
+    return tuple(value for value in topmost if _authserv_id(value) in rules.trusted_authserv_ids)
+
+
+def _calendar_signs(mail: ParsedMail) -> Iterator[tuple[Sign, str]]:
+    """RFC 5546: a REQUEST may be answered, an answer not."""
+    kind = next((kind for kind in mail.part_types if kind in _CALENDAR), None)
+    if kind is None:
+        return
+    parts = (part.content for part in mail.attachments if part.content_type in _CALENDAR)
+    methods = {found[1].decode().upper() for part in parts if (found := CALENDAR_METHOD.search(part))}
+    sign = Sign.CALENDAR_ANSWER if methods & {"REPLY", "COUNTER", "DECLINECOUNTER"} else Sign.CALENDAR
+    yield sign, f"part of type {kind}" + (f", METHOD {min(methods)}" if methods else "")
 
 
 def _authserv_id(value: str) -> str:
-    """RFC 8601 section 2.2: the host that vouches for the results."""
-    return value.strip().partition(";")[0].strip().partition(" ")[0].lower()
+    """The host that vouches for the results: RFC 8601 section 2.2, comments and quotes allowed, a version number behind it."""
+    head = value.strip().partition(";")[0]
+    while head.startswith("("):
+        head = head.partition(")")[2].strip()
+    return head.strip().partition(" ")[0].partition("(")[0].strip('"').lower()

@@ -8,6 +8,8 @@ from postlane.core.reading.mail_class import ClassRules, classify_mail
 from postlane.core.reading.mime_parse import parse_headers, parse_mail, unreadable_mail
 from postlane.core.reading.parsed_mail import MailReading, ParsedMail
 from postlane.core.reading.ticket_match import match_ticket
+from postlane.core.reports.mail_report import read_report
+from postlane.core.reports.proof import prove_report
 
 
 class Depth(StrEnum):
@@ -44,8 +46,10 @@ def unreadable(why: str, rules: ClassRules) -> MailReading:
 
 def weigh(mail: ParsedMail, rules: ClassRules) -> MailReading:
     """Match and classify what was parsed."""
-    match = match_ticket(mail, rules.keys)
     kind = classify_mail(mail, rules)
+    report = None if kind.report is None else read_report(mail, kind.report)
+    match = match_ticket(mail, rules.keys, None if report is None else report.original)
+    proven = None if report is None else prove_report(report, rules.keys, match.ticket_id)
     return MailReading(
         mail=mail,
         verdicts=kind.verdicts,
@@ -55,4 +59,5 @@ def weigh(mail: ParsedMail, rules: ClassRules) -> MailReading:
         classifications=kind.classifications,
         authentication_results=kind.authentication_results,
         spam_verdict=kind.spam_verdict,
+        report=proven,
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from postlane.core.events.mail import Address, Disposition, Header
 from postlane.core.events.received import Classification, MatchCandidate, ParseStatus, Verdicts
+from postlane.core.reports.report import ProvenReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class ParsedMail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailReading:
-    """A parsed mail with what core.reading.ticket_match and core.reading.mail_class say about it."""
+    """A parsed mail with what core.reading.ticket_match and core.reading.mail_class say about it; `report` where it reports about mail of ours."""
 
     mail: ParsedMail
     verdicts: Verdicts
@@ -67,3 +68,4 @@ class MailReading:
     classifications: tuple[Classification, ...] = ()
     authentication_results: tuple[str, ...] = ()
     spam_verdict: str | None = None
+    report: ProvenReport | None = None

@@ -120,10 +120,13 @@ def test_subjects_of_people(subject: str) -> None:
         ("mailer-daemon", None, "x", Label.BOUNCE),
         ("postmaster@mx", "", "x", Label.BOUNCE),
         ("postmaster@mx", None, "Undeliverable: x", Label.BOUNCE),
-        ("list-bounces@mx", "a@b", "x", Label.BOUNCE),
+        ("list-bounces@mx", "a@b", "x", None),  # list servers also write notices from there
+        ("list-bounces@mx", "", "Delivery failed: x", Label.BOUNCE),
         ("MAILER-DAEMON@mx", "", "Warning: could not send message for past 4 hours", Label.DELAY),
         ("postmaster@mx", "postmaster@mx", "a question", None),
-        ("ann@example.org", "", "Undeliverable: x", None),
+        ("ann@example.org", "ann@example.org", "Undeliverable: x", None),
+        ("ann@example.org", "", "Undeliverable: x", Label.BOUNCE),  # no mail program sends from <>
+        ("ann@example.org", "", "Re: Undeliverable: x", None),
         ("", "", "x", Label.BOUNCE),
     ],
 )
@@ -184,3 +187,44 @@ def test_a_machine_may_open_but_not_reopen() -> None:
     found = classified({"Auto-Submitted": "auto-generated"})
     assert found.verdicts.may_open
     assert not found.verdicts.may_reopen
+
+
+def test_only_the_topmost_results_are_a_trusted_hosts_own() -> None:
+    trusting = ClassRules(frozenset(), frozenset({"mx.example"}), KEYS)
+
+    def believed(*values: str) -> tuple[str, ...]:
+        headers = tuple(Header(name="Authentication-Results", value=value) for value in values)
+        arc = Header(name="ARC-Authentication-Results", value="i=1; mx.example; dkim=pass")
+        return classify_mail(
+            ParsedMail(parse_status=ParseStatus.OK, headers=(*headers, arc)), trusting
+        ).authentication_results
+
+    ours, forged = "mx.example; dkim=fail", "mx.example; dkim=pass"
+    assert believed(ours, forged) == (ours,)
+    assert believed("mx.other; dkim=pass", forged) == ()
+    assert believed('"MX.example" 1 (comment); spf=pass') == ('"MX.example" 1 (comment); spf=pass',)
+    assert believed("(by us) mx.example; spf=pass") == ("(by us) mx.example; spf=pass",)
+    assert believed() == ()
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields", "found"),
+    [
+        ({"Auto-Submitted": "(no) auto-replied"}, {}, {Label.AUTO_REPLY}),
+        ({"Auto-Submitted": "(auto-replied) no"}, {}, set()),
+        ({"X-Auto-Response-Suppress": "OOF", "X-MS-Exchange-Inbox-Rules-Loop": "a@b"}, {}, {Label.AUTO_REPLY, Label.OTHER}),
+        ({"X-MS-Exchange-Generated-Message-Source": "Mailbox Rules Agent"}, {}, {Label.OTHER}),
+        # Words of absence count beside a sign only.
+        ({}, {"subject": "I am on vacation"}, set()),
+        ({"Precedence": "bulk"}, {"subject": "I am on vacation"}, {Label.AUTO_REPLY, Label.LIST}),
+        ({}, {"subject": "I am on vacation", "in_reply_to": ("<a@b>",)}, {Label.AUTO_REPLY}),
+        ({}, {"subject": "Re: I am on vacation", "in_reply_to": ("<a@b>",)}, set()),
+        ({"List-Id": "<l>", "Precedence": "bulk"}, {"subject": "[l] I am on vacation"}, {Label.LIST}),
+        # A machine's notice in a thread is no absence.
+        ({"Auto-Submitted": "auto-generated"}, {"in_reply_to": ("<a@b>",)}, {Label.OTHER}),
+        # A bounce is a bounce, whatever else its server writes.
+        ({"Auto-Submitted": "auto-replied", "X-Failed-Recipients": "a@b.test", "Precedence": "bulk"}, {}, {Label.BOUNCE, Label.OTHER}),
+    ],
+)  # fmt: skip
+def test_signs_together(headers: dict[str, str], fields: dict[str, object], found: set[Label]) -> None:
+    assert labels(classified(headers, **fields)) == found  # type: ignore[arg-type]
