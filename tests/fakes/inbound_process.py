@@ -21,6 +21,7 @@ from postlane.core.events.received import MailboxCursor, MailboxReport, MailRece
 from postlane.core.metrics import INBOUND_METRICS
 from postlane.core.polling.cursor_keys import is_report
 from postlane.inbound.alarms import Alarms
+from postlane.inbound.feedback import Tell, no_listener
 from postlane.inbound.loop import poll_until_stopped
 from postlane.inbound.topics import CURSOR, InboundTopics
 from postlane.inbound.wiring import Connect, Parts, class_rules
@@ -96,6 +97,8 @@ async def inbound_process(
     connect: Connect,
     instance: str = "one",
     blobs: BlobStore | None = None,
+    *,
+    feedback: Tell = no_listener,
 ) -> AsyncIterator[InboundProcess]:
     """Run it for the length of the block."""
     metrics = Metrics(INBOUND_METRICS)
@@ -113,6 +116,7 @@ async def inbound_process(
         connect=connect,
         alarms=Alarms(bell, settings.notify.mailbox_unchecked_seconds),
         scanner=configured_scanner(settings.scan, metrics, loop.time),
+        feedback=feedback,
     )
     process = InboundProcess(parts, asyncio.create_task(poll_until_stopped(parts)))
     try:

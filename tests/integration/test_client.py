@@ -19,9 +19,12 @@ from postlane.client import (
     Address,
     BlobRef,
     Consumed,
+    FeedbackConsumer,
+    FeedbackKind,
     Header,
     LogUnavailable,
     MailConsumer,
+    MailFeedback,
     MailProducer,
     MailReceived,
     MailRequested,
@@ -29,6 +32,7 @@ from postlane.client import (
     MailStatus,
     NotDelivered,
     ParseStatus,
+    Permanence,
     RequestedAttachment,
     RequestRefused,
     StatusConsumer,
@@ -421,4 +425,27 @@ def test_statuses_can_be_consumed(kafka: KafkaSection, log: KafkaLog) -> None:
         alarm = threading.Timer(WAIT_SECONDS, consumer.stop)
         alarm.start()
         assert next(iter(consumer)).event == status
+        alarm.cancel()
+
+
+def test_feedback_can_be_consumed(kafka: KafkaSection, log: KafkaLog) -> None:
+    feedback = MailFeedback(
+        feedback_id="f1",
+        reported_at=NOW,
+        kind=FeedbackKind.BOUNCE,
+        permanence=Permanence.HARD,
+        ticket_id="4711",
+        source_event_id="e1",
+        source_mailbox="support",
+        reason="delivery status: failed",
+        recipient="ann@example.org",
+        recipient_proven=True,
+        status="5.1.1",
+        smtp_code=550,
+    )
+    write(log, f"{kafka.topic_prefix}mail.outbound.feedback", [Codec().encode(feedback)])()
+    with FeedbackConsumer(kafka, group=f"desk-{uuid4().hex}") as consumer:
+        alarm = threading.Timer(WAIT_SECONDS, consumer.stop)
+        alarm.start()
+        assert next(iter(consumer)).event == feedback
         alarm.cancel()

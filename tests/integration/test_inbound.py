@@ -34,6 +34,7 @@ from postlane.config.sections import Tls
 from postlane.config.settings import Settings
 from postlane.core.events.received import MailReceived
 from postlane.core.polling.folder import ListedMail
+from postlane.inbound.topics import NAMES
 from postlane.inbound.wiring import imap_connect
 from postlane.ports import MailSource
 
@@ -179,7 +180,7 @@ def world(
     prefix = f"inbound-{uuid4().hex[:8]}."
     box = new_mailbox("support")
     settings = inbound_settings(tmp_path, {}, prefix, None, {"bootstrap_servers": kafka_bootstrap})
-    wanted = [topic for topic in load_topics(settings.kafka, settings.topics) if ".inbound" in topic.name]
+    wanted = [topic for topic in load_topics(settings.kafka, settings.topics) if topic.name.endswith(NAMES)]
     TopicAdmin(settings.kafka).apply(wanted)
     log = KafkaLog(settings.kafka)
     yield World(tmp_path, kafka_bootstrap, prefix, mail_server, box, log, TopicReader(log, prefix))

@@ -18,6 +18,7 @@ from postlane.adapters.schema_files import (
     schema_directory,
 )
 from postlane.core.events.command import Command, Wish
+from postlane.core.events.feedback import FeedbackKind, MailFeedback, Permanence
 from postlane.core.events.mail import Address, BlobRef, Disposition, Header
 from postlane.core.events.received import (
     Classification,
@@ -61,6 +62,7 @@ EVENTS: tuple[type[Event], ...] = (
     MailboxReport,
     Command,
     RelayLease,
+    MailFeedback,
 )
 RECORDS = {
     kind.__name__: kind
@@ -103,6 +105,8 @@ ENUMS = {
         Label,
         ScanVerdict,
         Wish,
+        FeedbackKind,
+        Permanence,
         LeaseKind,
         ReportOutcome,
     )

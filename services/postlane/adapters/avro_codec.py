@@ -20,12 +20,22 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 from postlane.adapters.schema_files import SchemaFile, load_schema_files
 from postlane.adapters.schema_registry import SchemaRegistry, SchemaUnknown
 from postlane.core.events.command import Command
+from postlane.core.events.feedback import MailFeedback
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.events.relay_lease import RelayLease
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailStatus
 
-Event = MailRequested | MailStatus | MailReceived | MailboxCursor | MailboxReport | Command | RelayLease
+Event = (
+    MailRequested
+    | MailStatus
+    | MailReceived
+    | MailboxCursor
+    | MailboxReport
+    | Command
+    | RelayLease
+    | MailFeedback
+)
 E = TypeVar("E", bound=Event)
 
 SINGLE_OBJECT = b"\xc3\x01"

@@ -5,6 +5,7 @@ from typing import assert_never
 
 from postlane.adapters.avro_codec import Event, record_name
 from postlane.core.events.command import Command
+from postlane.core.events.feedback import MailFeedback
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.events.relay_lease import RelayLease, lease_id
 from postlane.core.events.request import MailRequested
@@ -49,6 +50,8 @@ def _attributes(event: Event) -> tuple[str, datetime | None, str | None]:  # noq
             return f"report/{place}/{event.told_at.timestamp():.3f}", event.told_at, place
         case Command():
             return event.command_id, event.issued_at, event.ticket_id or event.relay or event.recipient
+        case MailFeedback():
+            return event.feedback_id, event.reported_at, event.ticket_id
         case RelayLease():
             return lease_id(event), None, event.relay  # it counts by the brokers' clock alone
         case _:

@@ -5,9 +5,10 @@ Blocking calls only, so that it works in any framework. Make one producer per pr
 
 from postlane.adapters.avro_codec import Undecodable
 from postlane.client.building import request
-from postlane.client.consumer import Consumed, MailConsumer, StatusConsumer, Unreadable
+from postlane.client.consumer import Consumed, FeedbackConsumer, MailConsumer, StatusConsumer, Unreadable
 from postlane.client.producer import MailProducer, NotDelivered, Receipt, RequestRefused
 from postlane.config.sections import KafkaSection
+from postlane.core.events.feedback import FeedbackKind, MailFeedback, Permanence
 from postlane.core.events.mail import Address, BlobRef, Disposition, Header
 from postlane.core.events.received import (
     Classification,
@@ -30,11 +31,14 @@ __all__ = [
     "Classification",
     "Consumed",
     "Disposition",
+    "FeedbackConsumer",
+    "FeedbackKind",
     "Header",
     "KafkaSection",
     "Label",
     "LogUnavailable",
     "MailConsumer",
+    "MailFeedback",
     "MailProducer",
     "MailReceived",
     "MailRequested",
@@ -44,6 +48,7 @@ __all__ = [
     "MatchKind",
     "NotDelivered",
     "ParseStatus",
+    "Permanence",
     "Receipt",
     "ReceivedAttachment",
     "RecipientOutcome",

@@ -11,11 +11,12 @@ from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.adapters.kafka_clients import consumer_config, describe, error_of
 from postlane.adapters.schema_registry import ConfluentRegistry, RegistryUnavailable
 from postlane.config.sections import KafkaSection
+from postlane.core.events.feedback import MailFeedback
 from postlane.core.events.received import MailReceived
 from postlane.core.events.status import MailStatus
 from postlane.ports import LogUnavailable
 
-E = TypeVar("E", bound=MailReceived | MailStatus)
+E = TypeVar("E", bound=MailReceived | MailStatus | MailFeedback)
 
 POLL_SECONDS = 0.5  # how soon an endless wait hears a signal or close()
 
@@ -204,6 +205,27 @@ class StatusConsumer(_EventConsumer[MailStatus]):
     ) -> None:
         super().__init__(
             kafka, "mail.outbound.status", MailStatus, group=group, start=start, on_unreadable=on_unreadable
+        )
+
+
+class FeedbackConsumer(_EventConsumer[MailFeedback]):
+    """What other machines report about mail that was sent: one MailFeedback per bounced, delayed or complaining recipient."""
+
+    def __init__(
+        self,
+        kafka: KafkaSection,
+        *,
+        group: str,
+        start: Literal["earliest", "latest"] = "earliest",
+        on_unreadable: Callable[[Unreadable], None] | None = None,
+    ) -> None:
+        super().__init__(
+            kafka,
+            "mail.outbound.feedback",
+            MailFeedback,
+            group=group,
+            start=start,
+            on_unreadable=on_unreadable,
         )
 
 

@@ -282,6 +282,16 @@ class InboundSection(Section):
         description="hosts whose Authentication-Results and spam headers are believed",
         examples=[["mx.example.com"]],
     )
+    loop_sender_mails: int = Field(
+        20,
+        ge=0,
+        description="more mails of one sender within loop_window_seconds may be a loop: the advice is then neither to answer by "
+        "machine nor to reopen; 0 = no limit",
+    )
+    loop_ticket_mails: int = Field(40, ge=0, description="the same for the mails of one ticket")
+    loop_window_seconds: float = Field(
+        7200.0, gt=0, description="counted by the mail server's time of arrival"
+    )
     own_addresses: tuple[str, ...] = Field(
         (), description="our own addresses; mail from them is a loop", examples=[["support@example.com"]]
     )

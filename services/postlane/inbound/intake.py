@@ -16,6 +16,7 @@ from postlane.core.events.received import MailboxCursor, MailboxReport, MailRece
 from postlane.core.polling.cursor_keys import cursor_key, report_key
 from postlane.core.polling.folder import ListedMail
 from postlane.core.polling.mailbox import Ending
+from postlane.core.reading.arrival_rates import ArrivalRates, RateLimits
 from postlane.core.reading.mail_event import Place, build_event, record_key, slim_event
 from postlane.core.reading.mime_parse import HEADER_BLOCK_MAX
 from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment
@@ -137,7 +138,7 @@ class Batch:
 class Intake:
     """Shared by all mailboxes of a process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of one process
         self,
         blobs: BlobStore,
         attachments: AttachmentDesk,
@@ -146,6 +147,7 @@ class Intake:
         topics: InboundTopics,
         *,
         companions: Companions = no_companions,
+        rates: ArrivalRates | None = None,
     ) -> None:
         self._blobs = blobs
         self._attachments = attachments
@@ -153,6 +155,7 @@ class Intake:
         self._codec = codec
         self._topics = topics
         self._companions = companions
+        self._rates = ArrivalRates(RateLimits()) if rates is None else rates
         self._slots = asyncio.Semaphore(MAILS_AT_ONCE)
         self._short: dict[
             tuple[str, str, int, int], str
@@ -344,7 +347,7 @@ class Intake:
     def _event(
         self, place: Place, ref: BlobRef, reading: MailReading, attachments: tuple[ReceivedAttachment, ...]
     ) -> MailReceived:
-        return build_event(place, ref, reading, attachments, datetime.now(UTC))
+        return self._rates.weigh(build_event(place, ref, reading, attachments, datetime.now(UTC)))
 
     def _produced(self, read: "Prepared | _Read") -> Prepared:
         """In a thread, because a schema registry may have to be asked. Raises MailFailed."""

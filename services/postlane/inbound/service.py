@@ -12,12 +12,15 @@ from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.scanner import configured_scanner
 from postlane.adapters.start_gate import await_codec, await_topics
 from postlane.config.settings import ConfigError, Settings
+from postlane.core.events.command import Command
+from postlane.core.events.feedback import MailFeedback
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
+from postlane.core.smtp.smtp_rules import BadRules
 from postlane.inbound.alarms import Alarms
 from postlane.inbound.grants import Grants
 from postlane.inbound.loop import poll_until_stopped
 from postlane.inbound.topics import NAMES, InboundTopics
-from postlane.inbound.wiring import Parts, class_rules, imap_connect
+from postlane.inbound.wiring import Parts, bounced_recipients, class_rules, imap_connect
 from postlane.ports import BlobStoreError
 
 
@@ -32,7 +35,9 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         raise CannotStart(f"[blobs]: {error}") from None
     if not await await_topics(settings, NAMES, runtime):
         return
-    codec = await await_codec(settings, (MailReceived, MailboxCursor, MailboxReport), runtime)
+    codec = await await_codec(
+        settings, (MailReceived, MailboxCursor, MailboxReport, MailFeedback, Command), runtime
+    )
     if codec is None:
         return
     inbound = settings.inbound
@@ -45,6 +50,10 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     notifier = Notifier(channels_of(settings.notify), runtime.metrics)
     bell = AlarmBell(settings.notify.pace(), notifier, runtime.metrics, runtime.instance)
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
+        try:
+            bounced = bounced_recipients(settings, event_log, codec, runtime.instance)
+        except BadRules as error:
+            raise CannotStart(f"[outbound] reply_rules_file: {error}") from None
         parts = Parts(
             settings=settings,
             runtime=runtime,
@@ -57,9 +66,12 @@ async def run(settings: Settings, runtime: Runtime) -> None:
             alarms=Alarms(bell, settings.notify.mailbox_unchecked_seconds),
             grants=grants.seen,
             scanner=configured_scanner(settings.scan, runtime.metrics, asyncio.get_running_loop().time),
+            feedback=bounced.hear,
         )
+        suppressing = asyncio.create_task(bounced.run())
         try:
             await poll_until_stopped(parts)
         finally:
+            suppressing.cancel()
             connector.close()
             await asyncio.gather(parsers.close(), notifier.close())

@@ -1,12 +1,12 @@
 """Takes chunks of a folder into Kafka, one transaction each; a mail that fails again and again goes to quarantine, so that the others pass."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from postlane.core.events.mail import BlobRef
-from postlane.core.events.received import MailboxCursor
+from postlane.core.events.received import MailboxCursor, MailReceived
 from postlane.core.polling import mailbox as folders
 from postlane.core.polling.folder import ListedMail
 from postlane.core.polling.mailbox import Chunk, Ending, Identity, Limits, Progress
@@ -51,6 +51,7 @@ class TakerParts:
     topics: InboundTopics
     watch: FolderWatch
     limits: Limits
+    committed: Callable[[MailReceived], None] = lambda _event: None
 
 
 class Taker:
@@ -109,6 +110,7 @@ class Taker:
         for one in prepared:
             if one.event is not None:
                 parts.watch.received(one.event)
+                parts.committed(one.event)
                 if progress.is_compared:
                     self.known.add(one.event.raw.sha256)
         if self._suspect and chunk.last_uid >= self._suspect.alone_until_uid:

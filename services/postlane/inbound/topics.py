@@ -8,22 +8,31 @@ from postlane.ports import TopicPartition
 MAIN = "mail.inbound"
 CURSOR = "mail.inbound.cursor"
 DLQ = "mail.inbound.dlq"
-NAMES = (MAIN, CURSOR, DLQ)
+FEEDBACK = "mail.outbound.feedback"
+CONTROL = "mail.control"
+NAMES = (MAIN, CURSOR, DLQ, FEEDBACK, CONTROL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundTopics:
-    """All have the same number of partitions; those of `cursor` also share the mailboxes out."""
+    """All have the same number of partitions; those of `cursor` also share the mailboxes out. `feedback` belongs to the tickets' side."""
 
     main: str
     cursor: str
     dlq: str
+    feedback: str
     partitions: int
 
     @classmethod
     def with_prefix(cls, prefix: str, partitions: int) -> "InboundTopics":
         """The names on a cluster where every topic of ours starts with `prefix`."""
-        return cls(main=prefix + MAIN, cursor=prefix + CURSOR, dlq=prefix + DLQ, partitions=partitions)
+        return cls(
+            main=prefix + MAIN,
+            cursor=prefix + CURSOR,
+            dlq=prefix + DLQ,
+            feedback=prefix + FEEDBACK,
+            partitions=partitions,
+        )
 
     def partition_of_mailbox(self, mailbox: str) -> int:
         """Which partition of `cursor` the mailbox belongs to."""
@@ -36,6 +45,10 @@ class InboundTopics:
     def dlq_for(self, key: bytes) -> TopicPartition:
         """Where a mail in quarantine with this key goes."""
         return TopicPartition(self.dlq, partition_of(key, self.partitions))
+
+    def feedback_for(self, key: bytes) -> TopicPartition:
+        """Where feedback about the mail of a ticket goes: the partition that the ticket has in every topic of outbound."""
+        return TopicPartition(self.feedback, partition_of(key, self.partitions))
 
     def cursor_at(self, partition: int) -> TopicPartition:
         """The cursors of a partition's mailboxes."""

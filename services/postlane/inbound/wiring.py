@@ -4,23 +4,30 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.imap_connector import ImapConnector, NoteGrant
+from postlane.adapters.kafka_produce import produce_all
 from postlane.adapters.parser_process import ParserPool
 from postlane.adapters.process import Runtime
 from postlane.adapters.scanner import Scanner
+from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.config.mailbox_section import MailboxSection
 from postlane.config.sections import InboundSection
 from postlane.config.settings import Settings
 from postlane.core.alerts.mailbox_conditions import GrantSeen
 from postlane.core.polling.mailbox import Identity, Limits
+from postlane.core.reading.arrival_rates import ArrivalRates, RateLimits
 from postlane.core.reading.mail_class import ClassRules
 from postlane.inbound.alarms import Alarms
 from postlane.inbound.attachments import AttachmentDesk
 from postlane.inbound.board import Board
+from postlane.inbound.bounced_recipients import BouncedParts, BouncedRecipients
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.dialing import Dialing
+from postlane.inbound.feedback import FeedbackDesk, Tell, no_listener
 from postlane.inbound.folder_watch import FolderWatch
 from postlane.inbound.intake import Intake
 from postlane.inbound.ownership import Ownership, OwnershipParts, Worker
@@ -30,7 +37,7 @@ from postlane.inbound.reporting import Reporter, ReporterParts
 from postlane.inbound.room import Room
 from postlane.inbound.settling import Settler
 from postlane.inbound.taker import Taker, TakerParts
-from postlane.inbound.topics import InboundTopics
+from postlane.inbound.topics import CONTROL, InboundTopics
 from postlane.inbound.watch import KafkaWatch
 from postlane.ports import BlobStore, EventLog, MailSource
 
@@ -48,7 +55,7 @@ def no_grants() -> Iterable[GrantSeen]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The adapters of one process; tests put fakes here. `connect` makes a session to a mailbox, not opened yet; `grants` says how OAuth stands."""
+    """The adapters of one process; tests put fakes here. `connect` makes a session to a mailbox, not opened yet; `grants` says how OAuth stands; `feedback` hears what is durable of it."""
 
     settings: Settings
     runtime: Runtime
@@ -61,6 +68,7 @@ class Parts:
     alarms: Alarms
     grants: GrantsSeen = no_grants
     scanner: Scanner | None = None
+    feedback: Tell = no_listener
 
 
 def imap_connect(
@@ -81,6 +89,29 @@ def class_rules(settings: Settings) -> ClassRules:
     )
 
 
+def rate_limits(section: InboundSection) -> RateLimits:
+    """When a sender or a ticket is too fast to be a person."""
+    window = timedelta(seconds=section.loop_window_seconds)
+    return RateLimits(section.loop_sender_mails, section.loop_ticket_mails, window)
+
+
+def bounced_recipients(
+    settings: Settings, event_log: EventLog, codec: Codec, instance: str
+) -> BouncedRecipients:
+    """The way from hard bounces to the suppression list. Raises BadRules."""
+    return BouncedRecipients(
+        BouncedParts(
+            event_log=event_log,
+            codec=codec,
+            classifier=load_classifier(settings.outbound.reply_rules_file),
+            topic=settings.kafka.topic(CONTROL),
+            instance=instance,
+            seconds=settings.outbound.suppress_unknown_seconds,
+            write=partial(produce_all, settings.kafka),
+        )
+    )
+
+
 def make_ownership(
     parts: Parts, board: Board, kafka_watch: KafkaWatch, changed: Callable[[Sequence[int]], None]
 ) -> Ownership:
@@ -88,8 +119,19 @@ def make_ownership(
     settings = parts.settings
     group = settings.kafka.group("inbound")
     attachments = AttachmentDesk(parts.blobs, settings.inbound.inline_bytes, parts.scanner)
+    desk = FeedbackDesk(parts.codec, parts.topics, parts.feedback)
+    rates = ArrivalRates(rate_limits(settings.inbound))
     shared = Shared(
-        intake=Intake(parts.blobs, attachments, parts.parsers, parts.codec, parts.topics),
+        intake=Intake(
+            parts.blobs,
+            attachments,
+            parts.parsers,
+            parts.codec,
+            parts.topics,
+            companions=desk.companions,
+            rates=rates,
+        ),
+        desk=desk,
         reader=CursorReader(parts.event_log, parts.codec, parts.topics),
         dialing=Dialing(time.monotonic),
         room=Room(settings.inbound.chunk_bytes * ROOM_CHUNKS),
@@ -130,6 +172,7 @@ class Shared:
     """What all mailboxes of a process share."""
 
     intake: Intake
+    desk: FeedbackDesk
     reader: CursorReader
     dialing: Dialing
     room: Room
@@ -155,6 +198,7 @@ def _poller(
             topics=parts.topics,
             watch=watch,
             limits=Limits(inbound.chunk_mails, inbound.chunk_bytes, inbound.oversize_bytes),
+            committed=shared.desk.committed,
         )
     )
     return FolderPoller(

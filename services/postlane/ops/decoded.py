@@ -1,10 +1,11 @@
 """Any record of our topics as a JSON document and as a line for people."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.events.command import Command
+from postlane.core.events.feedback import FeedbackKind, MailFeedback
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.events.relay_lease import RelayLease
 from postlane.core.events.request import MailRequested
@@ -17,7 +18,16 @@ from postlane.ops.output import Json, iso_ms, moment_text, ms_text, plain, short
 from postlane.ops.topic_names import EventKind, TopicKind
 from postlane.ports import LogRecord
 
-Event = MailRequested | MailStatus | MailReceived | MailboxCursor | MailboxReport | Command | RelayLease
+Event = (
+    MailRequested
+    | MailStatus
+    | MailReceived
+    | MailboxCursor
+    | MailboxReport
+    | Command
+    | RelayLease
+    | MailFeedback
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +47,16 @@ class Decoded:
 
     @property
     def state(self) -> str | None:
-        """A status's state, or what kind of record this is in a journal or dead-letter topic, in lower case."""
+        """A status's state, a feedback's kind, or what kind of record this is in a journal or dead-letter topic, in lower case."""
         if self.entry is not None:
             return type(self.entry).__name__.lower()
-        return self.event.state.value.lower() if isinstance(self.event, MailStatus) else None
+        match self.event:
+            case MailStatus():
+                return self.event.state.value.lower()
+            case MailFeedback():
+                return self.event.kind.value.lower()
+            case _:
+                return None
 
 
 def decode_record(record: LogRecord, kind: TopicKind, codec: Codec) -> Decoded:
@@ -140,6 +156,20 @@ def _event_gist(event: Event | None) -> str:  # noqa: PLR0911 - one for each kin
             return (
                 f"{event.state.value}  attempt {event.attempt}{due}, {event.cause}: {shortened(event.reason)}"
             )
+        case MailReceived() | MailboxCursor() | MailboxReport():
+            return _inbound_gist(event)
+        case MailFeedback():
+            return feedback_words(event)
+        case Command():
+            return f"{event.wish.value} {_subject(event)}, by {event.issued_by}: {shortened(event.reason)}".rstrip(
+                ": "
+            )
+        case RelayLease():
+            return lease_gist(event)
+
+
+def _inbound_gist(event: MailReceived | MailboxCursor | MailboxReport) -> str:
+    match event:
         case MailReceived():
             sender = ", ".join(address.address for address in event.from_addresses) or "?"
             return (
@@ -151,12 +181,16 @@ def _event_gist(event: Event | None) -> str:  # noqa: PLR0911 - one for each kin
         case MailboxReport():
             trouble = "" if event.error_kind is None else f", {event.error_kind}: {shortened(event.error)}"
             return f"{event.mailbox}/{event.folder} looked through {moment_text(event.checked_at)}, {event.lag} wait{trouble}"
-        case Command():
-            return f"{event.wish.value} {_subject(event)}, by {event.issued_by}: {shortened(event.reason)}".rstrip(
-                ": "
-            )
-        case RelayLease():
-            return lease_gist(event)
+        case _:
+            assert_never(event)
+
+
+def feedback_words(feedback: MailFeedback) -> str:
+    """What was reported of whom, and in which words."""
+    about = "" if feedback.recipient is None else f" of {feedback.recipient}"
+    status = "" if feedback.status is None else f" {feedback.status}"
+    permanence = f" ({feedback.permanence.value.lower()})" if feedback.kind is FeedbackKind.BOUNCE else ""
+    return f"{feedback.kind.value}{about}{status}{permanence}: {shortened(feedback.diagnostic or feedback.reason)}"
 
 
 def _subject(command: Command) -> str:

@@ -17,6 +17,7 @@ from postlane.ops import options
 from postlane.ops.exits import CommandFailed, Exit
 from postlane.ops.output import moment_text, plain, print_json, print_line, progress, shortened, span_text
 from postlane.ops.session import Session, session_of
+from postlane.ops.status_feedback import by_mail, feedback_lines, read_feedback
 from postlane.ops.status_search import Asked, Kind, StatusSearch, search_of
 from postlane.ops.ticket_output import held_words, hold_json, release_words
 from postlane.ops.ticket_waits import read_orders
@@ -52,10 +53,17 @@ def status(
         search = search_of(session, bar.step)
         histories = _first_answer(session, search, _questions(what, kind), since)
         holds = _holds(session, histories)
+        feedback = by_mail(read_feedback(session, histories), histories)
     if as_json:
-        mails = [plain(history) for history in histories]
+        mails = [
+            plain(history) | {"feedback": [plain(one) for one in feedback[index]]}
+            for index, history in enumerate(histories)
+        ]
         print_json({"asked": what, "mails": mails, "holds": [hold_json(hold) for hold in holds]})
-    for line in () if as_json else chain(_hold_lines(holds), *(_lines(one, search) for one in histories)):
+    told = (
+        chain(_lines(one, search), feedback_lines(feedback[index])) for index, one in enumerate(histories)
+    )
+    for line in () if as_json else chain(_hold_lines(holds), *told):
         print_line(line)
     if not histories:
         raise CommandFailed(f"nothing is known of {what!r}", Exit.NOT_FOUND)

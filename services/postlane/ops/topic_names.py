@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from postlane.core.events.command import Command
+from postlane.core.events.feedback import MailFeedback
 from postlane.core.events.received import MailboxCursor, MailboxReport, MailReceived
 from postlane.core.events.relay_lease import RelayLease
 from postlane.core.events.request import MailRequested
@@ -17,12 +18,14 @@ EventKind = (
     | type[MailboxReport]
     | type[Command]
     | type[RelayLease]
+    | type[MailFeedback]
 )
 
 OUTBOUND = "mail.outbound"
 RETRY = "mail.outbound.retry"
 STATUS = "mail.outbound.status"
 DLQ = "mail.outbound.dlq"
+FEEDBACK = "mail.outbound.feedback"
 INBOUND = "mail.inbound"
 INBOUND_DLQ = "mail.inbound.dlq"
 CURSOR = "mail.inbound.cursor"
@@ -47,6 +50,7 @@ KINDS: dict[str, TopicKind] = {
     "outbound": TopicKind(OUTBOUND, MailRequested),
     "retry": TopicKind(RETRY, MailRequested, trail=True),
     "status": TopicKind(STATUS, MailStatus),
+    "feedback": TopicKind(FEEDBACK, MailFeedback),
     "dlq": TopicKind(DLQ, MailRequested, trail=True),
     "inbound": TopicKind(INBOUND, MailReceived),
     "inbound-dlq": TopicKind(INBOUND_DLQ, None, quarantine=True),
@@ -58,7 +62,6 @@ KINDS: dict[str, TopicKind] = {
 
 # Declared, so that their partitions are there from the beginning; no service writes or reads them yet.
 UNUSED = {
-    "feedback": "mail.outbound.feedback",
     "inbound-retry": "mail.inbound.retry",
 }
 

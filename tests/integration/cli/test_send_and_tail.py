@@ -127,7 +127,7 @@ def test_tail_of_an_unknown_topic_names_the_known_ones(desk: Desk) -> None:
     assert "known are outbound, retry, status" in ran.err
 
 
-@pytest.mark.parametrize("name", ["feedback", "inbound-retry", "mail.relays"])
+@pytest.mark.parametrize("name", ["inbound-retry", "mail.relays"])
 def test_tail_of_a_topic_that_nothing_writes_says_so(desk: Desk, name: str) -> None:
     for asked in (name, desk.topic(name)) if name.startswith("mail.") else (name,):
         ran = desk.run("tail", asked)
@@ -143,7 +143,7 @@ def test_every_declared_topic_is_shown_or_known_to_be_unused(desk: Desk) -> None
     }
     assert {kind.name for kind in KINDS.values()} | set(UNUSED.values()) == set(declared)
     assert {name for name, topic in declared.items() if not topic["used"]} == set(UNUSED.values())
-    assert "not used yet; reserved for bounces" in desk.run("topics", "describe").out
+    assert "not used yet; reserved for consumers" in desk.run("topics", "describe").out
 
 
 def test_tail_follow_shows_what_comes_until_it_is_interrupted(desk: Desk, ticket: str) -> None:

@@ -22,7 +22,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         size = 30_000 if event.subject == "mail 2" else 10
         return [NewRecord(to=AT, key=event.event_id.encode(), value=b"x" * size)]
 
-    def intake(*parts: Any) -> Intake:
+    def intake(*parts: Any, **_others: Any) -> Intake:
         return Intake(*parts, companions=brings)
 
     monkeypatch.setattr(wiring, "Intake", intake)

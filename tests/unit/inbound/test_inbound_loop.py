@@ -22,6 +22,7 @@ from postlane.adapters.blob_directory import BlobDirectory
 from postlane.core.events.received import MailReceived, ParseStatus
 from postlane.core.polling.quarantine import decode_quarantine
 from postlane.core.ticket_marks import SigningKeys
+from postlane.inbound.feedback import Tell, no_listener
 from postlane.ports import LogUnavailable, MailSource, MailSourceError, TransactionAborted
 
 KEYS = SigningKeys("k1", {"k1": b"a-secret-for-tests-only"}, "desk.test")
@@ -48,13 +49,15 @@ class World:
         self.server = MemoryMailServer()
         self.server.folder("INBOX")
         self.log = MemoryLog()
-        for topic in ("mail.inbound", "mail.inbound.cursor", "mail.inbound.dlq"):
+        for topic in ("mail.inbound", "mail.inbound.cursor", "mail.inbound.dlq", "mail.outbound.feedback"):
             self.log.create_topic(topic, PARTITIONS)
         self.reader = TopicReader(self.log)
+        self.feedback: Tell = no_listener
 
     def process(self, instance: str = "one", inbound: dict[str, Any] | None = None, **section: Any) -> Any:
         settings = inbound_settings(self.folder, {"support": mailbox(**section)}, inbound=inbound)
-        return inbound_process(settings, self.log, lambda _section: self.server.session(), instance)
+        connect = lambda _section: self.server.session()  # noqa: E731
+        return inbound_process(settings, self.log, connect, instance, feedback=self.feedback)
 
     async def produced(self, count: int) -> list[MailReceived]:
         await wait_until(lambda: len(self.reader.events()) >= count)
