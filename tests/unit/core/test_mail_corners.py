@@ -6,7 +6,7 @@ import pytest
 
 from postlane.core.events.mail import Header
 from postlane.core.events.received import Label, ParseStatus
-from postlane.core.reading.html_text import render_text
+from postlane.core.reading.html_render import render_text
 from postlane.core.reading.mail_class import ClassRules, classify_mail
 from postlane.core.reading.parsed_mail import ParsedMail
 from postlane.core.reading.reply_text import REPLY_LINES_MAX, trim_reply

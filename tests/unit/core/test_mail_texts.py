@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postlane.core.file_names import FILE_NAME_BYTES_MAX, safe_file_name
+from postlane.core.reading.html_render import render_text
 from postlane.core.reading.html_text import (
     OPEN_TAGS_MAX,
     HtmlTooDense,
     escape_text,
-    render_text,
     sanitize_html,
     strip_tags,
 )

@@ -8,7 +8,7 @@ from postlane.core.reading.mime_headers import split_headers
 from postlane.core.reading.mime_parameters import PARAMETERS_MAX, parse_parameters
 from postlane.core.reading.mime_parse import parse_mail
 from postlane.core.reading.mime_parts import split_parts
-from postlane.core.reading.mime_text import decode_transfer
+from postlane.core.reading.mime_transfer import decode_transfer
 
 
 def multipart(*parts: str, kind: str = "mixed", preamble: str = "") -> bytes:
@@ -27,9 +27,9 @@ def test_the_last_section_that_is_counted_still_counts() -> None:
     assert found.parameters["filename"] == "x" * PARAMETERS_MAX
 
 
-def test_sections_without_a_first_one_name_nothing() -> None:
+def test_sections_without_a_first_one_still_name_something() -> None:
     found = parse_parameters(b"attachment; filename*1=b; filename*2=c; size=3")
-    assert found.parameters == {"size": "3"}
+    assert found.parameters == {"filename": "bc", "size": "3"}
 
 
 def test_what_a_related_part_shows_without_a_name_is_text() -> None:

@@ -8,6 +8,7 @@ import re
 
 from postlane.core.events.mail import Address
 from postlane.core.reading.mime_headers import decode_header
+from postlane.core.reading.mime_text import decode_text
 
 ADDRESSES_MAX = 500  # per mail and field: more than any help desk needs to see
 ADDRESS_TEXT_MAX = 320  # an addr-spec has at most 254 characters; names are cut here as well
@@ -17,12 +18,18 @@ MESSAGE_ID_MAX = 998  # a header line (RFC 5322 section 2.1.1)
 _BRACKETED_ID = re.compile(r"<([^<>]{1,998})>")
 _BARE_ID = re.compile(r"[^\s,;<>]{1,900}@[^\s,;<>]{1,250}")
 _BLANKS = re.compile(r"\s+")
+_BLANKS_AT = re.compile(rb"\s*@\s*")
+_BARE_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 _ROUTE = re.compile(r"^@[^:]*:")
 _QUOTED_PAIR = re.compile(rb"\\(.)")
 
 
-def parse_addresses(value: bytes) -> tuple[Address, ...]:
-    """The mailboxes of a From, To, Cc or Reply-To value, in order, duplicates kept."""
+def parse_addresses(value: bytes, hint: str | None = None) -> tuple[Address, ...]:
+    """The mailboxes of a From, To, Cc or Reply-To value, in order, duplicates kept; `hint` = charset of its 8-bit text."""
+    if (
+        b"\x1b" in value or not value.isascii()
+    ):  # ISO-2022-JP and Shift JIS use the bytes of commas and brackets
+        value = decode_text(value, None, hint)[0].encode()
     tokens, balanced = _split_list(value)
     if not balanced:  # an unclosed quote or comment would swallow what follows
         tokens, _ = _split_list(value.translate(None, b'"()'))
@@ -39,7 +46,10 @@ def parse_message_ids(value: str) -> tuple[str, ...]:
     return tuple(distinct[:1] + distinct[1:][-(MESSAGE_IDS_MAX - 1) :])
 
 
-_LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*"|\\.|[()<>,;:]|[^"\\()<>,;:]+|.', re.DOTALL)
+_LEXEME = re.compile(
+    rb'=\?[A-Za-z0-9_.*-]{1,60}\?[bBqQ]\?[^?<>"]{0,400}\?=|"(?:[^"\\]|\\.)*"|\\.|[()<>,;:]|=|[^"\\()<>,;:=]+|.',
+    re.DOTALL,
+)
 
 
 class _Token:
@@ -97,15 +107,27 @@ class _ListReader:
 def _mailbox(token: _Token) -> Address | None:
     words = bytes(token.words).strip()
     if token.angle is not None:
-        address = _addr_spec(bytes(token.angle))
-        name = _phrase(words)
+        address, name = _addr_spec(bytes(token.angle)), _phrase(words)
+        if not address and _BARE_ADDRESS.fullmatch(name):
+            return Address(address=name)
         return Address(address=address, name=name) if address or name else None
     if b"@" in words:
-        return Address(address=_addr_spec(words), name=_phrase(bytes(token.comment)))
+        return _bare_mailbox(words, bytes(token.comment))
     name = _phrase(words)
-    if "@" in name and " " not in name:  # a whole address hidden in an encoded word
+    if _BARE_ADDRESS.fullmatch(name):  # a whole address hidden in an encoded word
         return Address(address=name[:ADDRESS_TEXT_MAX])
     return Address(address="", name=name) if name else None
+
+
+def _bare_mailbox(words: bytes, comment: bytes) -> Address:
+    """An address without brackets; words before it can only be its name."""
+    if b'"' not in words and b" " in words:
+        closed = _BLANKS_AT.sub(b"@", words).split()
+        named = [word for word in closed if b"@" in word]
+        if len(named) == 1 and len(closed) > 1:
+            others = b" ".join(word for word in closed if b"@" not in word)
+            return Address(address=_addr_spec(named[0]), name=_phrase(others) or _phrase(comment))
+    return Address(address=_addr_spec(words), name=_phrase(comment))
 
 
 def _addr_spec(value: bytes) -> str:

@@ -1,36 +1,26 @@
 """Which parts of a mail are its words and which are attachments, and the words as text, HTML and trimmed reply."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
 
 from postlane.core.events.mail import Disposition
-from postlane.core.file_names import safe_file_name
+from postlane.core.reading.html_render import render_text
 from postlane.core.reading.html_text import (
     HTML_CHARACTERS_MAX,
     HtmlTooDense,
     escape_text,
-    render_text,
     sanitize_html,
     strip_tags,
 )
 from postlane.core.reading.mime_parts import Part
-from postlane.core.reading.mime_text import decode_text, decode_transfer
 from postlane.core.reading.parsed_mail import ParsedAttachment
+from postlane.core.reading.part_reader import PartReader, Piece
 from postlane.core.reading.reply_text import trim_reply
 
-BODY_BYTES_MAX = (
-    1024 * 1024
-)  # of one text part: longer text is a log that belongs into a file; the raw mail has all
-REPORT_TYPES = frozenset(
-    {
-        "message/delivery-status",
-        "message/global-delivery-status",
-        "message/disposition-notification",
-        "message/global-disposition-notification",
-        "message/feedback-report",
-    }
-)
-REPORT_BYTES_MAX = 64 * 1024  # a report names a handful of recipients
-CONTENT_ID_MAX = 250
+_CID = re.compile(r"""\bcid:([^"'\s<>)]{1,250})""", re.IGNORECASE)
+_FILE_NUMBER = re.compile(r"(\.[^.]{1,20})?$")
+_PGP_MESSAGE = "-----BEGIN PGP MESSAGE-----"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,129 +37,38 @@ class Bodies:
     defects: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A stretch of body: the same words as text, as HTML, or both."""
-
-    plain: str | None
-    html: str | None
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Walks the tree once; its depth is bounded by mime_parts."""
-
-    attachments: list[ParsedAttachment] = field(default_factory=list)
-    part_types: list[str] = field(default_factory=list)
-    report: list[str] = field(default_factory=list)
-    defects: list[str] = field(default_factory=list)
-
-    def pieces(self, part: Part) -> list[_Piece]:
-        self.part_types.append(part.content_type.value)
-        if part.children:
-            match part.content_type.value:
-                case "multipart/alternative":
-                    return self._alternative(part.children)
-                case "multipart/related":
-                    return self._related(part.children)
-                case _:
-                    return [piece for child in part.children for piece in self.pieces(child)]
-        if _is_body(part):
-            text = self._text(part)
-            if part.content_type.value == "text/html":
-                return [_Piece(None, text)]
-            return [_Piece(text, None)] if text.strip() else []
-        self._attach(part)
-        return []
-
-    def _alternative(self, children: tuple[Part, ...]) -> list[_Piece]:
-        """The same words several times (RFC 2046 section 5.1.4): the last with text and the last with HTML count."""
-        plain: str | None = None
-        markup: str | None = None
-        for child in children:
-            found = self.pieces(child)
-            plain = _joined([piece.plain for piece in found]) or plain
-            markup = _joined([piece.html for piece in found]) or markup
-        return [_Piece(plain, markup)] if plain or markup else []
-
-    def _related(self, children: tuple[Part, ...]) -> list[_Piece]:
-        """The root comes first (RFC 2387); the others are what it shows, unless they are plain words without a name."""
-        found = self.pieces(children[0])
-        for child in children[1:]:
-            if child.headers.first("content-id") and not child.children:
-                self.part_types.append(child.content_type.value)
-                self._attach(child)
-            else:
-                found.extend(self.pieces(child))
-        return found
-
-    def _text(self, part: Part) -> str:
-        content, wrong = decode_transfer(part.body, part.transfer_encoding)
-        self._note(wrong)
-        if len(content) > BODY_BYTES_MAX:
-            self._note(f"a body longer than {BODY_BYTES_MAX} bytes is cut")
-            content = content[: max(content.rfind(b"\n", 0, BODY_BYTES_MAX), BODY_BYTES_MAX // 2)]
-        text, wrong = decode_text(content, part.content_type.parameters.get("charset"))
-        self._note(wrong)
-        return text.replace("\r\n", "\n").replace("\r", "\n")
-
-    def _attach(self, part: Part) -> None:
-        content, wrong = decode_transfer(part.body, part.transfer_encoding)
-        self._note(wrong)
-        kind = part.content_type.value
-        if kind in REPORT_TYPES:
-            self.report.append(decode_text(content[:REPORT_BYTES_MAX], None)[0])
-        inline = part.disposition.value == "inline" or (
-            bool(part.headers.first("content-id")) and kind.startswith("image/")
-        )
-        content_id = part.headers.first("content-id").decode("ascii", "replace").strip("<> \t")
-        self.attachments.append(
-            ParsedAttachment(
-                filename=safe_file_name(part.filename, kind, len(self.attachments) + 1),
-                content_type=kind,
-                disposition=Disposition.INLINE if inline else Disposition.ATTACHMENT,
-                content=content,
-                content_id=content_id[:CONTENT_ID_MAX] or None,
-            )
-        )
-
-    def _note(self, defect: str | None) -> None:
-        if defect:
-            self.defects.append(defect)
-
-
 def read_bodies(root: Part) -> Bodies:
     """Sort the parts and put the words together; text is rendered from HTML where a mail has no other."""
-    reader = _Reader()
-    pieces = reader.pieces(root)
+    reader = PartReader()
+    pieces = reader.read(root)
     html = _html(pieces)
     sanitized = _sanitized(html, reader.defects)
-    texts = [piece.plain if piece.plain is not None else _rendered(piece.html or "") for piece in pieces]
-    text = "\n\n".join(text.strip("\n") for text in texts if text.strip()) if pieces else None
+    text = _text(pieces, html, sanitized)
+    if text and _PGP_MESSAGE in text:
+        reader.defects.append("the text is encrypted (OpenPGP)")
     return Bodies(
         text=text,
         html=html,
         sanitized_html=sanitized,
         reply_text=trim_reply(text) if text else None,
-        attachments=tuple(reader.attachments),
+        attachments=_told_apart(_shown(reader.attachments, html)),
         part_types=tuple(reader.part_types),
         report_text="\n".join(reader.report),
         defects=tuple(dict.fromkeys(reader.defects)),
     )
 
 
-def _is_body(part: Part) -> bool:
-    if part.content_type.value not in ("text/plain", "text/html"):
-        return False
-    return part.disposition.value != "attachment" and part.filename is None
+def _text(pieces: list[Piece], html: str | None, sanitized: str | None) -> str | None:
+    """The plain words of every piece; HTML without a plain form is rendered."""
+    if not pieces:
+        return None
+    if html is not None and sanitized is not None and all(piece.plain is None for piece in pieces):
+        return render_text(sanitized)
+    texts = (piece.plain if piece.plain is not None else _rendered(piece.html or "") for piece in pieces)
+    return "\n\n".join(text.strip("\n") for text in texts if text.strip())
 
 
-def _joined(texts: list[str | None]) -> str | None:
-    present = [text for text in texts if text is not None]
-    return "\n".join(present) if present else None
-
-
-def _html(pieces: list[_Piece]) -> str | None:
+def _html(pieces: list[Piece]) -> str | None:
     """One HTML body; plain pieces between HTML ones (list footers, disclaimers) are put in escaped."""
     if not any(piece.html for piece in pieces):
         return None
@@ -193,3 +92,28 @@ def _rendered(html: str) -> str:
         return render_text(sanitize_html(html[:HTML_CHARACTERS_MAX]))
     except HtmlTooDense:
         return strip_tags(html[:HTML_CHARACTERS_MAX])
+
+
+def _shown(attachments: list[ParsedAttachment], html: str | None) -> list[ParsedAttachment]:
+    """What the HTML shows is inline, whatever its part says."""
+    if not html or not any(one.content_id for one in attachments):
+        return attachments
+    shown = {unquote(found[1]) for found in _CID.finditer(html)}
+    return [
+        replace(one, disposition=Disposition.INLINE) if one.content_id in shown else one
+        for one in attachments
+    ]
+
+
+def _told_apart(attachments: list[ParsedAttachment]) -> tuple[ParsedAttachment, ...]:
+    """Names that differ, also on file systems that ignore case: `scan.pdf`, `scan (2).pdf`."""
+    taken: set[str] = set()
+    told: list[ParsedAttachment] = []
+    for one in attachments:
+        name, number = one.filename, 1
+        while name.casefold() in taken:
+            number += 1
+            name = _FILE_NUMBER.sub(rf" ({number})\1", one.filename, count=1)
+        taken.add(name.casefold())
+        told.append(one if name == one.filename else replace(one, filename=name))
+    return tuple(told)

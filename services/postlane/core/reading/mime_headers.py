@@ -7,7 +7,8 @@ import re
 from binascii import a2b_qp
 from dataclasses import dataclass
 
-from postlane.core.reading.mime_text import clean_text, decode_base64, decode_text
+from postlane.core.reading.mime_text import clean_text, decode_text
+from postlane.core.reading.mime_transfer import decode_base64
 
 HEADERS_MAX = 1000  # per header block; real mail stays under 200, what has more is a bomb
 HEADER_BYTES_MAX = 64 * 1024  # per field; the longest honest ones (References, To) stay under 32 KiB
@@ -15,8 +16,12 @@ HEADER_BLOCK_BYTES_MAX = 1024 * 1024  # all values together; the event keeps far
 HEADER_NAME_MAX = 200  # the longest names of real mail have about 60 characters
 ENCODED_CHARSET_MAX = 75  # RFC 2047 section 2: an encoded word has at most 75 characters
 
-_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+# One field with its folded lines (RFC 5322 section 2.2.3). A line of blanks alone is some senders' idea of an empty one.
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t]++(?![\r\n])[^\n]*)*)\n?")
+_NAME = re.compile(rb"[!-9;-~]+[ \t]*:")
+_LEADING_LINES = re.compile(rb"(?:[ \t]*\r*\n){1,50}(?=(?:>?From |[A-Za-z][A-Za-z-]{1,60}:))")
 _FOLD = re.compile(rb"[\r\n]+[ \t]*")
+_PLAIN = re.compile(rb"[\x20-\x7e\t]*")
 CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -30,20 +35,27 @@ class RawHeader:
 
 @dataclass(frozen=True, slots=True)
 class HeaderBlock:
-    """The fields of one block in order, where its body begins, and what was wrong."""
+    """The fields of one block in order, their values by lower-case name, where the body begins, and what was wrong."""
 
     fields: tuple[RawHeader, ...]
+    by_name: dict[str, list[bytes]]
     body_at: int
     defects: tuple[str, ...]
 
     def raw(self, name: str) -> list[bytes]:
         """The values of every field of that name (case-insensitive), in order."""
-        wanted = name.lower()
-        return [field.value for field in self.fields if field.name.lower() == wanted]
+        return self.by_name.get(name.lower(), [])
 
     def first(self, name: str) -> bytes:
         """The first field of that name, or nothing."""
         return next(iter(self.raw(name)), b"")
+
+    def charset_hint(self) -> str | None:
+        """The charset that this block names first: it speaks for those of its fields that are 8-bit text."""
+        for value in (self.first("content-type"), *(field.value for field in self.fields)):
+            if found := _CHARSET.search(value):
+                return (found[1] or found[2]).decode("ascii")
+        return None
 
 
 def split_headers(content: bytes, start: int, end: int) -> HeaderBlock:
@@ -53,16 +65,18 @@ def split_headers(content: bytes, start: int, end: int) -> HeaderBlock:
     """
     collected = _Collected()
     at = start
+    if start == 0 and (leading := _LEADING_LINES.match(content, 0, end)):
+        at = leading.end()
     while at < end:
+        if field := _FIELD.match(content, at, end):
+            collected.add(field[1], field[2])
+            at = field.end()
+            continue
         line_end = _line_end(content, at, end)
         line = content[at:line_end].rstrip(b"\r\n")
         if not line:
             return collected.block(body_at=line_end)
-        if found := _NAME.match(line):
-            field_end = _field_end(content, line_end, end)
-            collected.add(found[1], content[at + found.end() : field_end])
-            at = field_end
-        elif line.startswith((b"From ", b">From ")) and not collected.fields:
+        if line.startswith((b"From ", b">From ")) and not collected.fields:
             at = line_end  # an mbox separator
         elif _NAME.match(content, line_end, end) or content[line_end : line_end + 1] in (b" ", b"\t"):
             collected.defects["a header line has no name"] = None
@@ -79,6 +93,7 @@ class _Collected:
     def __init__(self) -> None:
         self.fields: list[RawHeader] = []
         self.defects: dict[str, None] = {}
+        self._by_name: dict[str, list[bytes]] = {}
         self._bytes = 0
 
     def add(self, name: bytes, value: bytes) -> None:
@@ -88,11 +103,15 @@ class _Collected:
             return
         if len(value) > HEADER_BYTES_MAX or len(name) > HEADER_NAME_MAX:
             self.defects[f"a header is longer than {HEADER_BYTES_MAX} bytes and is cut"] = None
-        unfolded = _FOLD.sub(b" ", value[:HEADER_BYTES_MAX].strip(b" \t\r\n"))
-        self.fields.append(RawHeader(name[:HEADER_NAME_MAX].decode("ascii"), unfolded))
+        unfolded = value[:HEADER_BYTES_MAX].strip(b" \t\r\n")
+        if b"\n" in unfolded or b"\r" in unfolded:
+            unfolded = _FOLD.sub(b" ", unfolded)
+        known = name[:HEADER_NAME_MAX].decode("ascii")
+        self.fields.append(RawHeader(known, unfolded))
+        self._by_name.setdefault(known.lower(), []).append(unfolded)
 
     def block(self, body_at: int) -> HeaderBlock:
-        return HeaderBlock(tuple(self.fields), body_at, tuple(self.defects))
+        return HeaderBlock(tuple(self.fields), self._by_name, body_at, tuple(self.defects))
 
 
 def _line_end(content: bytes, at: int, end: int) -> int:
@@ -100,40 +119,70 @@ def _line_end(content: bytes, at: int, end: int) -> int:
     return end if found < 0 else found + 1
 
 
-def _field_end(content: bytes, at: int, end: int) -> int:
-    """Where the folded lines (RFC 5322 section 2.2.3) after `at` are over."""
-    while at < end and content[at] in b" \t":
-        line_end = _line_end(content, at, end)
-        if not content[at:line_end].strip():  # a line of blanks: some senders' idea of an empty one
-            return at
-        at = line_end
-    return at
-
-
-def decode_header(value: bytes) -> str:
-    """An unstructured value as text: encoded words decoded, 8-bit bytes read as UTF-8 or else Windows-1252."""
-    text = _decode_words(value) if b"=?" in value else decode_text(value, None)[0]
+def decode_header(value: bytes, hint: str | None = None) -> str:
+    """An unstructured value as text: encoded words decoded; 8-bit bytes are UTF-8, else of the charset `hint`, else guessed."""
+    encoded = b"=?" in value
+    if not encoded and _PLAIN.fullmatch(value):
+        return value.decode("ascii").strip()
+    text = _decode_words(value, hint) if encoded else decode_text(value, None, hint)[0]
     return CONTROL.sub("", clean_text(text)).replace("\r", " ").replace("\n", " ").strip()
 
 
-def _decode_words(value: bytes) -> str:
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """An encoded word (RFC 2047 section 2) before its text is decoded; `end` is where it is over in its field."""
+
+    charset: str
+    is_base64: bool
+    text: bytes
+    end: int
+
+    def joined(self, following: "_Word") -> "_Word | None":
+        """One word of two that touch: senders cut characters in two, and some cut the base64 itself."""
+        if self.charset != following.charset or self.is_base64 != following.is_base64:
+            return None
+        if self.is_base64 and (self.text.endswith(b"=") or len(self.text) % 4 == 0):
+            return None
+        return _Word(self.charset, self.is_base64, self.text + following.text, following.end)
+
+    def content(self) -> bytes:
+        if self.is_base64:
+            return decode_base64(self.text)[0]
+        return a2b_qp(self.text.replace(b" ", b"_"), header=True)
+
+
+def _decode_words(value: bytes, hint: str | None) -> str:
     """RFC 2047. Words of one charset that touch are joined as bytes: senders cut characters in two."""
     pieces: list[tuple[str | None, bytes]] = []
     at = 0
+    waiting: _Word | None = None
     while (begin := value.find(b"=?", at)) >= 0:
         word = _encoded_word(value, begin)
         if word is None:
+            _flush(pieces, waiting)
+            waiting = None
             _append(pieces, None, value[at : begin + 2])
             at = begin + 2
             continue
-        charset, content, word_end = word
         between = value[at:begin]
-        if between.strip() or not pieces or pieces[-1][0] is None:
-            _append(pieces, None, between)  # blanks between two words are not part of the text
-        _append(pieces, charset, content)
-        at = word_end
+        if waiting is not None and not between.strip():  # blanks between two words are not part of the text
+            joined = waiting.joined(word)
+            if joined is None:
+                _flush(pieces, waiting)
+            waiting = joined or word
+        else:
+            _flush(pieces, waiting)
+            _append(pieces, None, between)
+            waiting = word
+        at = word.end
+    _flush(pieces, waiting)
     _append(pieces, None, value[at:])
-    return "".join(decode_text(content, charset)[0] for charset, content in pieces)
+    return "".join(decode_text(content, charset, hint)[0] for charset, content in pieces)
+
+
+def _flush(pieces: list[tuple[str | None, bytes]], word: _Word | None) -> None:
+    if word is not None:
+        _append(pieces, word.charset, word.content())
 
 
 def _append(pieces: list[tuple[str | None, bytes]], charset: str | None, content: bytes) -> None:
@@ -145,21 +194,30 @@ def _append(pieces: list[tuple[str | None, bytes]], charset: str | None, content
         pieces.append((charset, content))
 
 
-def _encoded_word(value: bytes, begin: int) -> tuple[str, bytes, int] | None:
-    """Read `=?charset?B or Q?text?=` at `begin`: charset, content, end. `begin + 2` is where a failed try goes on."""
-    charset_end = value.find(b"?", begin + 2, begin + 2 + ENCODED_CHARSET_MAX)
-    if charset_end < 0 or value[charset_end + 2 : charset_end + 3] != b"?":
+_WORD_BEGIN = re.compile(rb"=\?([^?\s]{0,%d})\?[ ]?([bBqQ])[ ]?\?" % ENCODED_CHARSET_MAX)
+# Charset of a field's parameter or of an encoded word in it.
+_CHARSET = re.compile(
+    rb"(?i)charset\s*=\s*\"?([A-Za-z0-9_.:-]{2,40})|=\?([A-Za-z0-9_.:-]{2,40})(?:\*[a-z-]*)?\?[bq]\?"
+)
+
+
+def _encoded_word(value: bytes, begin: int) -> _Word | None:
+    """Read `=?charset?B or Q?text?=` at `begin`. One whose end is missing reaches to the next word or to the end."""
+    opening = _WORD_BEGIN.match(value, begin)
+    if opening is None:
         return None
-    text_at = charset_end + 3
+    text_at = opening.end()
     text_end = value.find(b"?=", text_at)
-    if text_end < 0:
-        return None
-    charset = value[begin + 2 : charset_end].partition(b"*")[0].decode("ascii", "replace").lower()
+    following = value.find(b"=?", text_at)
+    if 0 <= following < text_end and _WORD_BEGIN.match(value, following):
+        text_end = -1
+    if text_end >= 0:
+        end = text_end + 2
+    else:
+        end = text_end = len(value) if following < 0 else following
     text = value[text_at:text_end]
-    match value[charset_end + 1 : charset_end + 2]:
-        case b"B" | b"b":
-            return charset, decode_base64(text)[0], text_end + 2
-        case b"Q" | b"q":
-            return charset, a2b_qp(text.replace(b" ", b"_"), header=True), text_end + 2
-        case _:
-            return None
+    if end == text_end:
+        text = text.rstrip(b"? \t")
+    charset = opening[1].partition(b"*")[0].decode("ascii", "replace").lower()
+    is_base64 = opening[2] in b"bB"
+    return _Word(charset, is_base64, text, end)

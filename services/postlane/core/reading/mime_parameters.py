@@ -4,10 +4,15 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from postlane.core.reading.charset_names import charset_codec
 from postlane.core.reading.mime_headers import CONTROL, decode_header
-from postlane.core.reading.mime_text import charset_codec, decode_text
+from postlane.core.reading.mime_text import decode_text
 
 PARAMETERS_MAX = 100  # RFC 2231 splits a file name into a few dozen sections at most
+
+
+_EXTENDED = re.compile(rb"([A-Za-z0-9_.-]{3,40})'[A-Za-z-]{0,20}'.*", re.DOTALL)
+_RUN_ON = re.compile(rb'^\s*"[^"]*"\s+([A-Za-z-]{2,20})\s*=\s*("[^"]*"|[^\s;]+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,34 +26,49 @@ class Parameterized:
 def parse_parameters(value: bytes) -> Parameterized:
     """Content-Type, Content-Disposition and the like. Unquoted values may hold blanks, as senders write them."""
     head, *sections = _split_unquoted(value, ord(";"))
+    main, _, rest = head.strip().partition(b" ")
+    if b"=" in rest:
+        sections.insert(0, rest)  # the semicolon after the type is missing
     plain: dict[str, bytes] = {}
     for section in sections[:PARAMETERS_MAX]:
         name, equals, content = section.partition(b"=")
         key = name.strip().lower().decode("ascii", "replace")
         if equals and key and key not in plain:
-            plain[key] = _unquote(content)
-    main = head.strip().split(b" ")[0].lower().decode("ascii", "replace")
-    return Parameterized(main, _merge_sections(plain))
+            plain[key] = _unquote(content if b"=?" in content else content.lstrip(b"= "))
+            if b'"' in content and (run_on := _RUN_ON.match(content)):  # as is the one after a quoted value
+                plain.setdefault(run_on[1].lower().decode("ascii"), _unquote(run_on[2]))
+    return Parameterized(main.lower().decode("ascii", "replace"), _merge_sections(plain))
 
 
 def _merge_sections(plain: dict[str, bytes]) -> dict[str, str]:
     """RFC 2231: `name*`, `name*0`, `name*1*` ... become `name`; the extended form wins over the plain one."""
-    merged = {key: decode_header(content) for key, content in plain.items() if "*" not in key}
-    for base in dict.fromkeys(key.partition("*")[0] for key in plain if "*" in key):
-        if f"{base}*" in plain:
-            merged[base] = _extended([(plain[f"{base}*"], True)])
+    merged = {key: _plain_value(content) for key, content in plain.items() if "*" not in key}
+    numbered: dict[str, list[tuple[int, bytes, bool]]] = {}
+    for key, content in plain.items():
+        base, star, section = key.partition("*")
+        if not star or not base:
             continue
-        pieces: list[tuple[bytes, bool]] = []
-        for index in range(PARAMETERS_MAX):
-            for key, encoded in ((f"{base}*{index}*", True), (f"{base}*{index}", False)):
-                if key in plain:
-                    pieces.append((plain[key], encoded))
-                    break
-            else:
-                break
-        if pieces:
-            merged[base] = _extended(pieces)
+        number = section.rstrip("*") or "0"
+        if number.isascii() and number.isdigit():
+            numbered.setdefault(base, []).append((int(number[:6]), content, key.endswith("*")))
+    for base, sections in numbered.items():
+        # A missing section leaves a gap in a name, which is better than no name.
+        ordered = sorted(sections, key=lambda section: section[0])
+        merged[base] = _extended([(content, encoded) for _, content, encoded in ordered]) or merged.get(
+            base, ""
+        )
     return merged
+
+
+def _plain_value(content: bytes) -> str:
+    """A parameter without a star; some senders write the extended form into it all the same."""
+    if (
+        b"%" in content
+        and (found := _EXTENDED.fullmatch(content))
+        and charset_codec(found[1].decode("ascii"))
+    ):
+        return _extended([(content, True)])
+    return decode_header(content)
 
 
 def _extended(pieces: list[tuple[bytes, bool]]) -> str:
@@ -60,7 +80,7 @@ def _extended(pieces: list[tuple[bytes, bool]]) -> str:
         charset = name.decode("ascii", "replace") or None
     contents = [(first, first_encoded), *pieces[1:]]
     joined = b"".join(unquote_to_bytes(content) if encoded else content for content, encoded in contents)
-    if charset is None and not first_encoded:
+    if charset is None and b"=?" in joined:
         return decode_header(joined)  # encoded words inside sections: against the RFC, and common
     known = charset if charset and charset_codec(charset) else None
     return CONTROL.sub("", decode_text(joined, known)[0])
@@ -89,10 +109,16 @@ def _split_unquoted(value: bytes, separator: int) -> list[bytes]:
     return parts
 
 
+_TRAILING_COMMENT = re.compile(rb"\s+\([^()]*\)$")
+_QUOTED_PAIR = re.compile(rb"\\([\\\"])")
+
+
 def _unquote(content: bytes) -> bytes:
     content = content.strip()
     if not content.startswith(b'"'):
-        return content
+        return _TRAILING_COMMENT.sub(b"", content) if content.endswith(b")") else content
     closing = content.rfind(b'"')
     inner = content[1:closing] if closing > 0 else content[1:]
-    return re.sub(rb"\\([\\\"])", rb"\1", inner)
+    if content.count(b'"') > 2 and _RUN_ON.match(content):
+        inner = content[1 : content.index(b'"', 1)]
+    return _QUOTED_PAIR.sub(rb"\1", inner) if b"\\" in inner else inner

@@ -83,10 +83,10 @@ def unreadable_mail(why: str) -> ParsedMail:
 
 
 def _from_headers(block: HeaderBlock, structural: tuple[str, ...]) -> ParsedMail:
-    subject = decode_header(block.first("subject"))
+    hint = None if all(field.value.isascii() for field in block.fields) else block.charset_hint()
     message_ids = parse_message_ids(_text(block, "message-id"))
     date, date_defect = _date(_text(block, "date"))
-    from_addresses = parse_addresses(block.first("from"))
+    from_addresses = parse_addresses(block.first("from"), hint)
     defects = [*structural, *_header_defects(block), *date_defect]
     if not any("@" in address.address for address in from_addresses):
         defects.append("From names no address")
@@ -96,19 +96,21 @@ def _from_headers(block: HeaderBlock, structural: tuple[str, ...]) -> ParsedMail
     return ParsedMail(
         parse_status=ParseStatus.DEFECTIVE if distinct else ParseStatus.OK,
         defects=distinct,
-        headers=tuple(Header(name=field.name, value=decode_header(field.value)) for field in block.fields),
+        headers=tuple(
+            Header(name=field.name, value=decode_header(field.value, hint)) for field in block.fields
+        ),
         message_id=message_ids[0] if message_ids else None,
         in_reply_to=parse_message_ids(_text(block, "in-reply-to")),
         references=parse_message_ids(_text(block, "references")),
         date=date,
         from_addresses=from_addresses,
-        sender=next(iter(parse_addresses(block.first("sender"))), None),
-        reply_to=_addresses(block, "reply-to"),
-        to=_addresses(block, "to"),
-        cc=_addresses(block, "cc"),
+        sender=next(iter(parse_addresses(block.first("sender"), hint)), None),
+        reply_to=_addresses(block, "reply-to", hint),
+        to=_addresses(block, "to", hint),
+        cc=_addresses(block, "cc", hint),
         delivered_to=_delivered_to(block),
         return_path=_return_path(block),
-        subject=subject[:SUBJECT_CHARACTERS_MAX],
+        subject=_subject(block, hint),
     )
 
 
@@ -116,9 +118,15 @@ def _text(block: HeaderBlock, name: str) -> str:
     return decode_header(block.first(name))
 
 
-def _addresses(block: HeaderBlock, name: str) -> tuple[Address, ...]:
+def _subject(block: HeaderBlock, hint: str | None) -> str:
+    """The first that says something: broken mail has a second one."""
+    subjects = (decode_header(value, hint) for value in block.raw("subject"))
+    return next((subject for subject in subjects if subject), "")[:SUBJECT_CHARACTERS_MAX]
+
+
+def _addresses(block: HeaderBlock, name: str, hint: str | None = None) -> tuple[Address, ...]:
     """Recipient fields may stand more than once in broken mail; all of them count."""
-    return tuple(address for value in block.raw(name) for address in parse_addresses(value))
+    return tuple(address for value in block.raw(name) for address in parse_addresses(value, hint))
 
 
 def _delivered_to(block: HeaderBlock) -> tuple[str, ...]:
@@ -138,17 +146,34 @@ def _header_defects(block: HeaderBlock) -> list[str]:
     return [f"{name} is given more than once" for name in ONCE if len(block.raw(name)) > 1]
 
 
-_TRAILING_COMMENT = re.compile(r"\([^()]*\)\s*$")
+_COMMENT = re.compile(r"\([^()]*\)")
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?")
 
 
 def _date(value: str) -> tuple[datetime | None, tuple[str, ...]]:
     if not value:
         return None, ("Date is missing",)
+    written = value[:DATE_CHARACTERS_MAX]
+    date = _rfc_date(_COMMENT.sub(" ", written) if "(" in written else written) or _iso_date(written)
     try:
-        date = parsedate_to_datetime(_TRAILING_COMMENT.sub("", value[:DATE_CHARACTERS_MAX]))
         utc = date and (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
+    except (ValueError, OverflowError):
         utc = None
     if utc is None or not EARLIEST_DATE <= utc <= LATEST_DATE:
         return None, ("Date cannot be read",)
     return utc, ()
+
+
+def _rfc_date(written: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(written)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _iso_date(written: str) -> datetime | None:
+    found = _ISO_DATE.search(written)
+    try:
+        return datetime.fromisoformat(found[0]) if found else None
+    except ValueError:
+        return None

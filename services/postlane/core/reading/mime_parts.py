@@ -5,17 +5,34 @@ stops at named limits. It never raises.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from postlane.core.reading.mime_headers import HeaderBlock, split_headers
 from postlane.core.reading.mime_parameters import Parameterized, parse_parameters
+from postlane.core.reading.mime_transfer import decode_transfer
+from postlane.core.reading.signed_content import signed_content
 
 PARTS_MAX = 500  # mail with more is a bomb; honest newsletters and digests stay under 100
 DEPTH_MAX = 30  # each level scans its bytes again, and honest nesting ends near 10
 BOUNDARY_MAX = 250  # RFC 2046 allows 70; some senders write more
+PADDING_MAX = 200  # blanks after a delimiter (RFC 2046 section 5.1.1)
+PREAMBLE_MAX = 64 * 1024  # what stands before the first part; programs write a line
 
+_LF, _CR = 0x0A, 0x0D
 TEXT_PLAIN = Parameterized("text/plain", {})
+SMIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+_ENCODED = ("base64", "quoted-printable")
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+_LONE_CR = re.compile(rb"\r(?!\n)")
+CR_SAMPLE = 2000  # a mail whose beginning knows no LF has CR as its line end there
+# A delimiter whose name nothing told, known by the header line below it.
+_UNTOLD_DELIMITER = re.compile(
+    rb"^--([^\r\n]{0,250}?)[ \t]*\r*\n(?=Content-[A-Za-z-]{2,40}[ \t]*:)", re.MULTILINE | re.IGNORECASE
+)
+_FIRST_DELIMITER = re.compile(
+    rb"[\s]{0,200}--([^\r\n]{1,250}?)[ \t]*\r*\n(?=Content-[A-Za-z-]{2,40}[ \t]*:)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +42,15 @@ class Part:
     headers: HeaderBlock
     content_type: Parameterized
     body: bytes
+    disposition: Parameterized  # Content-Disposition (RFC 2183), empty where there is none
     children: tuple["Part", ...] = ()
-
-    @property
-    def disposition(self) -> Parameterized:
-        """Content-Disposition (RFC 2183), empty where there is none."""
-        return parse_parameters(self.headers.first("content-disposition"))
+    preamble: bytes = b""
 
     @property
     def transfer_encoding(self) -> str:
         """Content-Transfer-Encoding in lower case, without comments."""
-        return (
-            self.headers.first("content-transfer-encoding")
-            .decode("latin-1")
-            .partition(";")[0]
-            .strip()
-            .lower()
-        )
+        value = self.headers.first("content-transfer-encoding").decode("latin-1")
+        return value.partition(";")[0].partition("(")[0].strip().strip("\"'").lower()
 
     @property
     def filename(self) -> str | None:
@@ -58,55 +67,109 @@ class PartTree:
 
 
 def split_parts(raw: bytes) -> PartTree:
-    """Cut a mail into its parts. Line ends may be CRLF, LF or, where there is no LF at all, CR."""
-    content = raw if b"\n" in raw else raw.replace(b"\r", b"\n")
-    splitter = _Splitter(content)
-    if content is raw and b"\n" not in raw[:2000] and b"\r" in raw[:2000]:
-        splitter.defect("line ends are mixed")
-    root = splitter.part(0, len(content), TEXT_PLAIN, 0)
-    return PartTree(root, tuple(dict.fromkeys(splitter.defects)))
+    """Cut a mail into its parts. Line ends may be CRLF, LF or, where its beginning has no LF at all, CR."""
+    count = _Count()
+    content = raw
+    if b"\r" in raw[:CR_SAMPLE] and b"\n" not in raw[:CR_SAMPLE]:
+        content = _LONE_CR.sub(b"\n", raw)
+        if b"\n" in raw:
+            count.defects.append("line ends are mixed")
+    root = _Splitter(content, count).part(0, len(content), TEXT_PLAIN, 0)
+    return PartTree(root, tuple(dict.fromkeys(count.defects)))
+
+
+class _Count:
+    """What is counted over a whole mail, also over parts that had to be decoded before they could be split."""
+
+    def __init__(self) -> None:
+        self.parts = 0
+        self.defects: list[str] = []
 
 
 class _Splitter:
-    """One pass over one mail; counts parts over the whole tree."""
+    """One pass over one stretch of bytes."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, count: _Count) -> None:
         self._content = content
-        self._parts = 0
-        self.defects: list[str] = []
+        self._count = count
 
     def defect(self, text: str) -> None:
-        self.defects.append(text)
+        self._count.defects.append(text)
 
     def part(self, start: int, end: int, default_type: Parameterized, depth: int) -> Part:
-        self._parts += 1
+        self._count.parts += 1
         headers = split_headers(self._content, start, end)
-        self.defects.extend(headers.defects)
+        self._count.defects.extend(headers.defects)
         content_type = self._type(headers, default_type)
         body_at = min(headers.body_at, end)
-        boundary = content_type.parameters.get("boundary", "").rstrip()
-        if not content_type.value.startswith("multipart/"):
-            return Part(headers, content_type, self._content[body_at:end])
-        if not boundary or len(boundary) > BOUNDARY_MAX:
-            return self._not_multipart(headers, body_at, end, "a multipart has no usable boundary")
-        if depth >= DEPTH_MAX:
-            return self._not_multipart(headers, body_at, end, f"parts are nested deeper than {DEPTH_MAX}")
-        spans = self._spans(boundary, body_at, end)
-        if not spans:
-            return self._not_multipart(headers, body_at, end, "a multipart's boundary never occurs")
-        children = self._children(spans, content_type.value, depth)
-        return Part(headers, content_type, self._content[body_at:end], children)
+        leaf = Part(
+            headers,
+            content_type,
+            self._content[body_at:end],
+            parse_parameters(headers.first("content-disposition")),
+        )
+        if content_type.value.startswith("multipart/"):
+            return self._multipart(leaf, body_at, end, depth)
+        if content_type.value in SMIME_TYPES:
+            return self._unwrapped(leaf, depth)
+        if depth == 0 and not headers.raw("content-type") and (found := _FIRST_DELIMITER.match(leaf.body)):
+            self.defect("a multipart has no Content-Type")
+            typed = replace(leaf, content_type=Parameterized("multipart/mixed", {}))
+            return self._with_children(typed, body_at, self._spans(found[1], body_at, end), depth)
+        return leaf
 
-    def _children(self, spans: list[tuple[int, int]], parent_type: str, depth: int) -> tuple[Part, ...]:
+    def _multipart(self, leaf: Part, body_at: int, end: int, depth: int) -> Part:
+        boundary = leaf.content_type.parameters.get("boundary", "").rstrip()
+        if depth >= DEPTH_MAX:
+            return self._not_multipart(leaf, f"parts are nested deeper than {DEPTH_MAX}")
+        wrong = "a multipart has no usable boundary"
+        if boundary and len(boundary) <= BOUNDARY_MAX:
+            if spans := self._spans(boundary.encode("utf-8", "replace"), body_at, end):
+                return self._with_children(leaf, body_at, spans, depth)
+            wrong = "a multipart's boundary never occurs"
+        if leaf.transfer_encoding in _ENCODED and (decoded := self._decoded(leaf, depth)):
+            return decoded
+        # What the parts are is plain to see even where the header does not say it.
+        for found in _UNTOLD_DELIMITER.finditer(self._content, body_at, end):
+            if spans := self._spans(found[1], body_at, end):
+                self.defect(wrong)
+                return self._with_children(leaf, body_at, spans, depth)
+        return self._not_multipart(leaf, wrong)
+
+    def _decoded(self, leaf: Part, depth: int) -> Part | None:
+        """A multipart that was encoded as a whole, against RFC 2045 section 6.4."""
+        content, _ = decode_transfer(leaf.body, leaf.transfer_encoding)
+        boundary = leaf.content_type.parameters.get("boundary", "").rstrip().encode("utf-8", "replace")
+        inner = _Splitter(content, self._count)
+        spans = inner._spans(boundary, 0, len(content)) if boundary else []
+        if not spans:
+            return None
+        self.defect("a multipart is encoded as a whole")
+        return inner._with_children(leaf, 0, spans, depth)
+
+    def _unwrapped(self, leaf: Part, depth: int) -> Part:
+        """Opaque S/MIME becomes a node whose only child is what was signed."""
+        if depth >= DEPTH_MAX or self._count.parts >= PARTS_MAX:
+            return leaf
+        content = signed_content(decode_transfer(leaf.body, leaf.transfer_encoding)[0])
+        if content is None:
+            return leaf
+        child = _Splitter(content, self._count).part(0, len(content), TEXT_PLAIN, depth + 1)
+        return replace(leaf, children=(child,))
+
+    def _with_children(self, leaf: Part, body_at: int, spans: list[tuple[int, int]], depth: int) -> Part:
         # RFC 2046 section 5.1.5: the parts of a digest are messages unless they say otherwise.
-        default = Parameterized("message/rfc822", {}) if parent_type == "multipart/digest" else TEXT_PLAIN
+        is_digest = leaf.content_type.value == "multipart/digest"
+        default = Parameterized("message/rfc822", {}) if is_digest else TEXT_PLAIN
         children: list[Part] = []
         for start, end in spans:
-            if self._parts >= PARTS_MAX:
+            if self._count.parts >= PARTS_MAX:
                 self.defect(f"more than {PARTS_MAX} parts; the rest is left out")
                 break
             children.append(self.part(start, end, default, depth + 1))
-        return tuple(children)
+        before = self._content[body_at : spans[0][0]].rstrip()
+        preamble = before[: before.rfind(b"\n") + 1][:PREAMBLE_MAX]
+        return replace(leaf, children=tuple(children), preamble=preamble)
 
     def _type(self, headers: HeaderBlock, default: Parameterized) -> Parameterized:
         values = headers.raw("content-type")
@@ -114,30 +177,32 @@ class _Splitter:
             return default
         if len(values) > 1:
             self.defect("Content-Type is given more than once")
-        found = parse_parameters(values[0])
-        if not _TYPE.fullmatch(found.value):
-            self.defect("Content-Type cannot be read")
-            return Parameterized("text/plain", found.parameters)  # RFC 2045 section 5.2
-        return found
+        types = [parse_parameters(value) for value in values[:10]]
+        readable = next((one for one in types if _TYPE.fullmatch(one.value)), None)
+        if readable is not None:
+            return readable
+        self.defect("Content-Type cannot be read")
+        first = types[0]
+        if "boundary" in first.parameters and "multipart" in first.value:
+            return Parameterized("multipart/mixed", first.parameters)
+        # RFC 2045 section 5.2, but for what plainly is meant as HTML.
+        return Parameterized("text/html" if "html" in first.value else "text/plain", first.parameters)
 
-    def _not_multipart(self, headers: HeaderBlock, body_at: int, end: int, defect: str) -> Part:
+    def _not_multipart(self, leaf: Part, defect: str) -> Part:
         self.defect(defect)
-        return Part(headers, TEXT_PLAIN, self._content[body_at:end])
+        return replace(leaf, content_type=TEXT_PLAIN)
 
-    def _spans(self, boundary: str, start: int, end: int) -> list[tuple[int, int]]:
+    def _spans(self, boundary: bytes, start: int, end: int) -> list[tuple[int, int]]:
         """Where the parts between the delimiter lines lie; a missing closing line is a defect, not an end of mail."""
-        delimiter = re.compile(
-            rb"^--" + re.escape(boundary.encode("utf-8", "replace")) + rb"(--)?[ \t]*\r?$", re.MULTILINE
-        )
         spans: list[tuple[int, int]] = []
         begin: int | None = None
-        for found in delimiter.finditer(self._content, start, end):
+        for at, next_line, closing in self._delimiters(b"--" + boundary, start, end):
             if begin is not None:
-                spans.append((begin, self._before_line_end(begin, found.start())))
+                spans.append((begin, self._before_line_end(begin, at)))
                 begin = None
-            if found[1]:
+            if closing:
                 return spans
-            begin = min(found.end() + 1, end)
+            begin = min(next_line, end)
             if len(spans) > PARTS_MAX:
                 return spans
         if begin is not None:
@@ -145,10 +210,25 @@ class _Splitter:
             spans.append((begin, end))
         return spans
 
+    def _delimiters(self, mark: bytes, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+        """The lines that are the mark alone: where each begins, where the next line does, and whether it closes."""
+        content = self._content
+        at = content.find(mark, start, end)
+        while at >= 0:
+            rest_at = at + len(mark)
+            if at == start or content[at - 1] == _LF:
+                line_end = content.find(b"\n", rest_at, min(end, rest_at + PADDING_MAX))
+                if line_end < 0 and end - rest_at < PADDING_MAX:
+                    line_end = end
+                rest = content[rest_at:line_end].strip(b" \t\r") if line_end >= 0 else None
+                if rest in (b"", b"--"):
+                    yield at, line_end + 1, bool(rest)
+            at = content.find(mark, rest_at, end)
+
     def _before_line_end(self, begin: int, at: int) -> int:
         """The line end before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1)."""
-        if at > begin and self._content[at - 1 : at] == b"\n":
+        if at > begin and self._content[at - 1] == _LF:
             at -= 1
-            if at > begin and self._content[at - 1 : at] == b"\r":
+            if at > begin and self._content[at - 1] == _CR:
                 at -= 1
         return at

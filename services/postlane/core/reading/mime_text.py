@@ -1,106 +1,172 @@
-"""Bytes of unknown honesty into text: transfer encodings, charsets, and characters that events cannot carry.
+"""Bytes of unknown honesty into text: charsets, and characters that events cannot carry.
 
 Nothing here raises for any input; what was wrong comes back as words beside the text.
 """
 
-import binascii
 import codecs
 import re
-from functools import lru_cache
 
-# Supersets that senders mean by the smaller name; without them one character costs the whole text.
-_MEANT = {
-    "ascii": "utf-8",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "iso8859-11": "cp874",
-    "tis-620": "cp874",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "big5": "big5hkscs",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-    "iso2022_jp": "iso2022_jp_ext",
-    "utf-8": "utf-8",
-}
-# Names found in mail that Python's codec registry does not know.
-_ALIASES = {
-    "unicode-1-1-utf-7": "utf-7",
-    "x-unicode-2-0-utf-7": "utf-7",
-    "utf8mb4": "utf-8",
-    "unicode-1-1-utf-8": "utf-8",
-    "x-gbk": "gb18030",
-    "cp-850": "cp850",
-    "cp-1252": "cp1252",
-    "x-cp1252": "cp1252",
-    "x-ansi": "cp1252",
-    "ansi": "cp1252",
-    "windows-874": "cp874",
-    "ks_c_5601-1987": "cp949",
-    "ks_c_5601": "cp949",
-    "x-windows-949": "cp949",
-    "x-sjis": "cp932",
-    "windows-31j": "cp932",
-    "x-euc-jp": "euc_jp",
-    "iso-8859-8-i": "iso8859-8",
-    "iso-8859-8-e": "iso8859-8",
-    "iso-8859-6-i": "iso8859-6",
-    "x-mac-roman": "mac_roman",
-    "macintosh": "mac_roman",
-    "x-user-defined": "cp1252",
-}
-# Registered as text codecs, but no charset of mail; idna and punycode take quadratic time on hostile input.
-_NOT_CHARSETS = frozenset(
-    {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem"}
-)
-CHARSET_NAME_MAX = 64  # the longest IANA name has 45 characters
+from postlane.core.reading.charset_guess import escaped_codec, guess_codec, sixteen_bit_codec
+from postlane.core.reading.charset_names import CHARSET_NAME_MAX, ISO2022_JP_MS, charset_codec
+from postlane.core.reading.japanese_text import decode_iso2022_jp
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")  # NUL ends strings in many stores; lone surrogates are not UTF-8
-_BASE64_NOISE = re.compile(rb"[^A-Za-z0-9+/]+")
+_C1_BYTE = re.compile(rb"[\x80-\x9f]")
+_WINDOWS_LETTER_MIN = 0xA0
+# What senders write who call Windows' charset by the ISO name of nearly the same letters; bytes 80-9F tell.
+_WINDOWS_SIBLING = {
+    "iso8859-2": "cp1250",
+    "iso8859-4": "cp1257",
+    "iso8859-5": "cp1251",
+    "iso8859-6": "cp1256",
+    "iso8859-7": "cp1253",
+    "iso8859-8": "cp1255",
+    "iso8859-13": "cp1257",
+    "iso8859-15": "cp1252",
+}
+# Their letters stand at A0-FF, so that text of theirs is never UTF-8 by accident. DOS code pages are not among them.
+_LETTERS_ABOVE_A0 = re.compile(r"cp125\d|iso8859-\d+|koi8-[ru]|cp874")
+_EAST_ASIAN = frozenset({"gb18030", "big5hkscs", "cp932", "cp949", "euc_jp"})
+_THREE_BYTES = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
+_UTF_16_OR_32 = re.compile(r"utf-(?:16|32)(?:-[lb]e)?")
 
 
-@lru_cache(maxsize=256)
-def charset_codec(name: str) -> str | None:
-    """The Python codec that a charset name of a mail means; None when it is no charset that we know."""
-    wanted = name.strip().strip("\"'").lower()
-    if not wanted or len(wanted) > CHARSET_NAME_MAX or not wanted.isascii():
-        return None
-    try:
-        info = codecs.lookup(_ALIASES.get(wanted, wanted))
-    except (LookupError, ValueError, UnicodeError):
-        return None
-    if info.name in _NOT_CHARSETS or not info._is_text_encoding:  # noqa: SLF001 - as bytes.decode() itself asks
-        return None
-    return _MEANT.get(info.name, info.name)
-
-
-def decode_text(content: bytes, charset: str | None) -> tuple[str, str | None]:
+def decode_text(content: bytes, charset: str | None, hint: str | None = None) -> tuple[str, str | None]:
     """The text and, where the declared charset was missing its mark, one line that says so.
 
-    Order: UTF-8 or UTF-16 by byte order mark; the declared charset; UTF-8; the declared one with marks for what it cannot
-    read; Windows-1252, in which every byte means something.
+    Order: ASCII; byte order marks; the declared charset, unless the bytes plainly are UTF-8; UTF-8; ISO 2022 escapes and UTF-16 by
+    their marks; `hint`, a charset that speaks for text near by; a guess by frequency of letters.
     """
-    if content.startswith(codecs.BOM_UTF8):
-        return clean_text(content[3:].decode("utf-8", "replace")), None
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return clean_text(content.decode("utf-16", "replace")), None
     declared = charset_codec(charset) if charset else None
     unknown = f"charset {charset[:CHARSET_NAME_MAX]!r} is not known" if charset and declared is None else None
-    for codec in dict.fromkeys(codec for codec in (declared, "utf-8") if codec):
-        text = _decode(content, codec, "strict")
-        if text is not None:
-            wrong = (
-                f"text is not in its declared charset {declared}"
-                if declared not in (None, codec)
-                else unknown
-            )
-            return clean_text(text), wrong
-    if declared is None or declared == "utf-8":
-        # Undeclared 8-bit text is Windows-1252 far more often than anything else.
-        text = content.decode("cp1252", "replace")
-        return clean_text(text), unknown or "text is not in its declared charset utf-8"
-    text = _decode(content, declared, "replace")
-    return clean_text(text or content.decode("latin-1")), f"text is not in its declared charset {declared}"
+    if (
+        content.isascii()
+        and declared in (None, "utf-8")
+        and not content.count(b"\x00")
+        and b"\x1b" not in content
+    ):
+        return content.decode("ascii"), unknown
+    text, wrong = (
+        _decode_marked(content)
+        or _decode_declared(content, declared)
+        or _decode_undeclared(content, declared, hint)
+    )
+    return clean_text(text), wrong or unknown
+
+
+def _decode_marked(content: bytes) -> tuple[str, str | None] | None:
+    """By byte order mark."""
+    if content.startswith(codecs.BOM_UTF8):
+        return _decode_utf8(content[3:]), None
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return content.decode("utf-32", "replace"), None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace"), None
+    return None
+
+
+def _decode_declared(content: bytes, declared: str | None) -> tuple[str, str | None] | None:
+    """By the declared charset, where the bytes do not contradict it."""
+    if declared is None:
+        return None
+    if declared == ISO2022_JP_MS:
+        japanese, whole = decode_iso2022_jp(content)
+        return (japanese, None) if whole else None
+    if _UTF_16_OR_32.fullmatch(declared):
+        if not content.count(b"\x00"):
+            return None  # not even one ASCII character or line end: the name is wrong
+        declared = sixteen_bit_codec(content) or ("utf-16-be" if declared == "utf-16" else declared)
+    elif declared != "utf-8" and _is_rather_utf8(content, declared):
+        return content.decode("utf-8"), f"text is not in its declared charset {declared}"
+    elif (sibling := _WINDOWS_SIBLING.get(declared)) and _C1_BYTE.search(content):
+        declared = sibling
+    text = _decode(content, declared, "strict")
+    if text is None or (declared == "utf-8" and b"\x1b" in content and escaped_codec(content)):
+        return None
+    return text, None
+
+
+def _decode_undeclared(content: bytes, declared: str | None, hint: str | None) -> tuple[str, str | None]:
+    """By what the bytes look like; the declared charset, which failed, still says how to read what is no text at all."""
+    wrong = f"text is not in its declared charset {declared}" if declared else None
+    text = _decode_by_marks(content)
+    if text is None:
+        text = _decode_mostly_utf8(content, declared)
+    if (
+        text is None
+        and declared not in (None, "utf-8", ISO2022_JP_MS)
+        and not _UTF_16_OR_32.fullmatch(declared)
+    ):
+        text = content.decode(declared, "replace")
+    if text is None and (hinted := charset_codec(hint) if hint else None) and hinted != "utf-8":
+        text = _decode(content, hinted, "strict")
+    return content.decode(guess_codec(content), "replace") if text is None else text, wrong
+
+
+def _decode_by_marks(content: bytes) -> str | None:
+    """ISO 2022 by its escape sequences, UTF-16 by its zero bytes."""
+    if escaped := escaped_codec(content):
+        return (
+            decode_iso2022_jp(content)[0] if escaped == ISO2022_JP_MS else content.decode(escaped, "replace")
+        )
+    codec = sixteen_bit_codec(content)
+    return content.decode(codec, "replace") if codec else None
+
+
+def _is_rather_utf8(content: bytes, declared: str) -> bool:
+    """Whether bytes that are declared otherwise are UTF-8 all the same: its patterns do not come about by accident."""
+    if content.isascii() or _decode(content, "utf-8", "strict") is None:
+        return False
+    if _LETTERS_ABOVE_A0.fullmatch(declared):
+        return True
+    return (
+        declared in _EAST_ASIAN
+        and len(_THREE_BYTES.findall(content[:4096])) >= 2
+        and not _is_plain_euc(content)
+    )
+
+
+def _is_plain_euc(content: bytes) -> bool:
+    """Only bytes of the plain double-byte sets (A1-FE): Chinese or Korean that only by accident is UTF-8 as well."""
+    return not _C1_BYTE.search(content) and _decode(content, "gb2312", "strict") is not None
+
+
+def _decode_mostly_utf8(content: bytes, declared: str | None) -> str | None:
+    """UTF-8 with some foreign bytes, as when a list server adds a footer or a gateway cuts text; None when it is not that."""
+    text = _decode(content, "utf-8", "strict")
+    if text is not None:
+        return text
+    marked = content.decode("utf-8", "replace")
+    broken = marked.count("\ufffd")
+    high = sum(1 for character in marked[:20_000] if character > "\x7f")
+    if broken * 2 < high or (declared == "utf-8" and broken * 50 < len(marked) and high > broken):
+        return _decode_utf8(content)
+    return None
+
+
+def _decode_utf8(content: bytes) -> str:
+    return content.decode("utf-8", "postlane-windows")
+
+
+def _windows_letter(error: UnicodeError) -> tuple[str, int]:
+    """One stray byte in UTF-8 text is a letter of Windows-1252; a cut sequence is U+FFFD."""
+    assert isinstance(error, UnicodeDecodeError)
+    stray = error.object[error.start : error.end]
+    if len(stray) == 1 and stray[0] >= _WINDOWS_LETTER_MIN:
+        return stray.decode("cp1252"), error.end
+    return "\ufffd", error.end
+
+
+codecs.register_error("postlane-windows", _windows_letter)
+
+
+_ODD_LINE_END = re.compile(r"\r+\n?")
+
+
+def unix_lines(text: str) -> str:
+    """Lines that end in LF, whether they ended in CRLF, CR, or the CRCRLF of gateways that convert twice."""
+    text = text.replace("\r\n", "\n")
+    return _ODD_LINE_END.sub("\n", text) if "\r" in text else text
 
 
 def clean_text(text: str) -> str:
@@ -110,57 +176,8 @@ def clean_text(text: str) -> str:
     return _UNFIT.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)
 
 
-def decode_transfer(content: bytes, encoding: str) -> tuple[bytes, str | None]:
-    """Undo a Content-Transfer-Encoding (RFC 2045 section 6), as far as it goes; the second part says what was wrong."""
-    match encoding.strip().lower():
-        case "base64":
-            return decode_base64(content)
-        case "quoted-printable":
-            return binascii.a2b_qp(content), None
-        case "x-uuencode" | "uuencode" | "x-uue" | "uue":
-            return _decode_uu(content)
-        case "" | "7bit" | "8bit" | "binary":
-            return content, None
-        case _:
-            return content, f"transfer encoding {encoding[:40]!r} is not known"
-
-
-def decode_base64(content: bytes) -> tuple[bytes, str | None]:
-    """Base64 as mail has it: line ends, stray bytes, missing padding, several runs one after the other."""
-    runs = [_BASE64_NOISE.sub(b"", run) for run in content.split(b"=")]
-    decoded: list[bytes] = []
-    cut = False
-    for run in runs:
-        whole = len(run) - (1 if len(run) % 4 == 1 else 0)
-        cut = cut or whole != len(run)
-        decoded.append(binascii.a2b_base64(run[:whole] + b"=" * (-whole % 4)))
-    return b"".join(decoded), "base64 ends within a byte" if cut else None
-
-
 def _decode(content: bytes, codec: str, errors: str) -> str | None:
     try:
         return content.decode(codec, errors)
     except (UnicodeError, LookupError, ValueError):
         return None
-
-
-def _decode_uu(content: bytes) -> tuple[bytes, str | None]:
-    """Lines between `begin` and `end` (POSIX uuencode); a line that does not decode is left out."""
-    lines = iter(content.splitlines())
-    if not any(line.startswith(b"begin ") for line in lines):
-        return content, "uuencoded part has no begin line"
-    decoded: list[bytes] = []
-    broken = False
-    for line in lines:
-        if line.strip() in (b"end", b"`", b""):
-            continue
-        try:
-            decoded.append(binascii.a2b_uu(line))
-        except binascii.Error:
-            # Encoders disagree on padding: the length character tells how much of the line counts.
-            length = (((line[0] - 32) & 63) * 4 + 5) // 3
-            try:
-                decoded.append(binascii.a2b_uu(line[:length]))
-            except binascii.Error:
-                broken = True
-    return b"".join(decoded), "uuencoded part has broken lines" if broken else None

@@ -1,6 +1,6 @@
 """What reading one mail gives, before anything of it is stored: plain values that cross process borders."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from postlane.core.events.mail import Address, Disposition, Header
@@ -49,11 +49,22 @@ class ParsedMail:
     part_types: tuple[str, ...] = ()
     report_type: str | None = None
     report_text: str = ""
+    values_by_name: dict[str, tuple[str, ...]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )  # kept once asked for
 
     def header_values(self, name: str) -> tuple[str, ...]:
         """The decoded values of every header of that name (case-insensitive), topmost first."""
-        wanted = name.lower()
-        return tuple(header.value for header in self.headers if header.name.lower() == wanted)
+        return self._by_name().get(name.lower(), ())
+
+    def _by_name(self) -> dict[str, tuple[str, ...]]:
+        if self.values_by_name is None:
+            found: dict[str, tuple[str, ...]] = {}
+            for header in self.headers:
+                name = header.name.lower()
+                found[name] = (*found.get(name, ()), header.value)
+            object.__setattr__(self, "values_by_name", found)
+        return self.values_by_name or {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,43 +3,29 @@
 Answers written between quoted lines are kept together with what they answer.
 """
 
-# ruff: noqa: RUF001 - words of other languages stand here in their own letters
-
-import re
+from postlane.core.reading.reply_signs import (
+    ADDRESSED,
+    ANSWERS_INSIDE,
+    ATTRIBUTION_BEGIN,
+    COLON,
+    DATED_ADDRESS,
+    HEADER_FROM,
+    HEADER_NEXT,
+    QUOTED,
+    RULE,
+    SEPARATOR,
+    SIGNATURE,
+    WIDE_COLON,
+    WROTE_ENDINGS,
+    announces_quote,
+    is_device_line,
+)
 
 REPLY_LINES_MAX = 20_000  # longer texts are logs or dumps; they are returned whole
+LINE_CHARACTERS_MAX = 400  # nothing that programs write between mails is longer
 ATTRIBUTION_LINES_MAX = 4  # `On <date>, <name> <address> wrote:` wraps over a few lines
-ATTRIBUTION_CHARACTERS_MAX = 400
-
-# How mail programs announce a quote, by language; the line ends in a colon and the first names a date, or the last an address.
-_WROTE = re.compile(
-    r"(?:wrote|writes|schrieb|(?:schrieb|schreef|skrev) .{1,120}|\d{4}年.{1,300}>|a écrit|ha scritto|escribió|escreveu|schreef|skrev|kirjoitti|napisał(?:\(a\))?|"
-    r"pisze|napsal(?:\(a\))?|írta|a scris|yazdı|написал(?:\(а\))?|пишет|έγραψε|写道|のメール|さんは書きました)\s*[:：]?\s*$",
-    re.IGNORECASE,
-)
-_ATTRIBUTION_BEGIN = re.compile(
-    r"^(?:(?:On|Am|Le|Il|El|Em|Op|Den|Dne|Dnia|W dniu|La data|Pe|В|Στις)\b.{0,60}\d|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}年)",
-    re.IGNORECASE,
-)
-_ADDRESSED = re.compile(r"<?[^<>\s]{1,250}@[^<>\s]{1,250}>?")
-_SEPARATOR = re.compile(
-    r"^[-_ >]{0,40}(?:Original Message|Forwarded message|Ursprüngliche Nachricht|Weitergeleitete Nachricht|Message d'origine|"
-    r"Message transféré|Messaggio originale|Mensaje original|Mensagem original|Oorspronkelijk bericht|"
-    r"Originalmeddelande|Oprindelig meddelelse|Oryginalna wiadomość|Původní zpráva|Исходное сообщение|原始邮件)[-_ ]{0,40}$",
-    re.IGNORECASE,
-)
-_RULE = re.compile(r"^[ \t]*(?:_{10,80}|-{10,80})[ \t]*$")
-_HEADER_FROM = re.compile(
-    r"^[*>\s]{0,8}(?:From|Von|De|Da|Van|Från|Fra|Od|Lähettäjä|От|发件人|差出人)\s?[:：]\*?\s", re.IGNORECASE
-)
-_HEADER_NEXT = re.compile(
-    r"^[*>\s]{0,8}(?:Sent|Date|To|Subject|Gesendet|Datum|An|Betreff|Envoyé|Date|À|Objet|Inviato|Data|A|Oggetto|Enviado|Fecha|"
-    r"Para|Asunto|Assunto|Verzonden|Aan|Onderwerp|Skickat|Till|Ämne|Sendt|Til|Emne|Wysłano|Do|Temat|Отправлено|Кому|Тема|"
-    r"发送时间|收件人|主题|送信日時|宛先|件名)\s?[:：]",
-    re.IGNORECASE,
-)
-_SIGNATURE = re.compile(r"^--[ \t]?$")
-_QUOTED = re.compile(r"^[ \t]{0,3}[>|]")
+SIGNATURE_LINES_MAX = 40  # below a bare `--`; what is longer was meant as a rule in the text
+OPENING_CHARACTERS_MAX = 1500  # where writers say that they answered inside the quoted mail
 
 
 def trim_reply(text: str) -> str:
@@ -48,6 +34,8 @@ def trim_reply(text: str) -> str:
     if len(lines) > REPLY_LINES_MAX:
         return text
     kept = _without_quote_block(lines)
+    if len(kept) < len(lines) and ANSWERS_INSIDE.search("\n".join(kept)[:OPENING_CHARACTERS_MAX]):
+        return text.strip()
     kept = _without_trailing_quotes(kept)
     kept = _without_signature(kept)
     reply = "\n".join(kept).strip()
@@ -57,49 +45,62 @@ def trim_reply(text: str) -> str:
 def _without_quote_block(lines: list[str]) -> list[str]:
     """Cut at the first line below which programs put the old thread without marking its lines."""
     for index, line in enumerate(lines):
-        if _SEPARATOR.match(line) or _is_header_block(lines, index):
-            cut = index
-            while cut and (not lines[cut - 1].strip() or _RULE.match(lines[cut - 1])):
-                cut -= 1
-            return lines[:cut]
+        if not line or len(line) > LINE_CHARACTERS_MAX:
+            continue
+        if (COLON in line or WIDE_COLON in line) and _is_header_block(lines, index):
+            return lines[: _above(lines, index)]
+        if SEPARATOR.match(line):
+            return lines[: _above(lines, index)]
         begin = _attribution_begin(lines, index)
-        if begin is not None and not _quote_follows(lines, index) and begin > 0:
+        if begin is not None and begin > 0 and not _quote_follows(lines, index):
             return lines[:begin]
     return lines
 
 
+def _above(lines: list[str], index: int) -> int:
+    """Where what stands above a cut ends: rules and empty lines belong to what is cut off."""
+    while index and (not lines[index - 1].strip() or RULE.match(lines[index - 1])):
+        index -= 1
+    return index
+
+
 def _is_header_block(lines: list[str], index: int) -> bool:
     """`From: ... Sent: ...`, as Outlook puts it before the quoted mail."""
-    if not _HEADER_FROM.match(lines[index]):
+    if not HEADER_FROM.match(lines[index]):
         return False
-    return sum(1 for line in lines[index + 1 : index + 5] if _HEADER_NEXT.match(line)) >= 2
+    following = [line for line in lines[index + 1 : index + 9] if line.strip()][:4]
+    return sum(1 for line in following if HEADER_NEXT.match(line)) >= 2
 
 
 def _attribution_begin(lines: list[str], index: int) -> int | None:
     """Where the attribution that ends on this line begins; None when it is none."""
     line = lines[index].rstrip()
-    if len(line) > ATTRIBUTION_CHARACTERS_MAX or not _WROTE.search(line):
+    if not line.endswith(WROTE_ENDINGS) or len(line) > LINE_CHARACTERS_MAX:
         return None
+    if not announces_quote(line):
+        return index if DATED_ADDRESS.search(line) else None
     for begin in range(index, max(index - ATTRIBUTION_LINES_MAX, -1), -1):
         if not lines[begin].strip():
             break
-        if _ATTRIBUTION_BEGIN.match(lines[begin].lstrip("> \t")):
+        if ATTRIBUTION_BEGIN.match(lines[begin].lstrip("> \t")):
             return begin
-    return index if _ADDRESSED.search(line) else None
+    return index if ADDRESSED.search(line) else None
 
 
 def _quote_follows(lines: list[str], index: int) -> bool:
     following = next((line for line in lines[index + 1 :] if line.strip()), "")
-    return bool(_QUOTED.match(following))
+    return bool(QUOTED.match(following))
 
 
 def _without_trailing_quotes(lines: list[str]) -> list[str]:
     """Drop the last block of quoted lines with its attribution; quotes with an answer below them stay."""
     end = _end_of_words(lines, len(lines))
-    signature = next((i for i in range(end - 1, max(end - 30, -1), -1) if _SIGNATURE.match(lines[i])), None)
+    signature = next((i for i in range(end - 1, max(end - 30, -1), -1) if SIGNATURE.match(lines[i])), None)
     last = end if signature is None else _end_of_words(lines, signature)
+    while last and is_device_line(lines[last - 1]):
+        last = _end_of_words(lines, last - 1)
     begin = last
-    while begin and (_QUOTED.match(lines[begin - 1]) or not lines[begin - 1].strip()):
+    while begin and (not lines[begin - 1].strip() or QUOTED.match(lines[begin - 1])):
         begin -= 1
     if begin == last:
         return lines[:end]
@@ -114,10 +115,16 @@ def _end_of_words(lines: list[str], end: int) -> int:
 
 
 def _without_signature(lines: list[str]) -> list[str]:
-    """Drop what follows the last `-- ` line (RFC 3676 section 4.3) unless quoted text stands below it."""
+    """Drop what follows the last `-- ` line (RFC 3676 section 4.3) unless quoted text stands below it, then device signatures."""
+    end = len(lines)
     for index in range(len(lines) - 1, -1, -1):
-        if _QUOTED.match(lines[index]):
-            return lines
-        if _SIGNATURE.match(lines[index]):
-            return lines[:index]
-    return lines
+        if QUOTED.match(lines[index]):
+            break
+        if SIGNATURE.match(lines[index]):
+            is_marked = lines[index] == "-- " or len(lines) - index <= SIGNATURE_LINES_MAX
+            end = index if is_marked else end
+            break
+    end = _end_of_words(lines, end)
+    while end and is_device_line(lines[end - 1]):
+        end = _end_of_words(lines, end - 1)
+    return lines[:end]

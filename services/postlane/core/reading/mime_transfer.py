@@ -1,0 +1,83 @@
+"""Content-Transfer-Encodings undone (RFC 2045 section 6), as far as broken ones go; nothing here raises."""
+
+import binascii
+import re
+
+from postlane.core.reading.embedded_files import decode_uu
+
+# Spellings of the transfer encodings without blanks, `-` and `_`; several senders write a charset or nothing there.
+_NO_ENCODING = frozenset(
+    {
+        "",
+        "7bit",
+        "8bit",
+        "binary",
+        "7bits",
+        "8bits",
+        "7",
+        "8",
+        "bit",
+        "plain",
+        "none",
+        "text",
+        "text/plain",
+        "utf8",
+        "unknown8bit",
+        "ascii",
+    }
+)
+_PADDING = re.compile("[-_ ]")
+
+
+def decode_transfer(content: bytes, encoding: str) -> tuple[bytes, str | None]:
+    """Undo a Content-Transfer-Encoding (RFC 2045 section 6), as far as it goes; the second part says what was wrong."""
+    match _PADDING.sub("", encoding.lower()):
+        case "base64" | "b64" | "b":
+            return decode_base64(content)
+        case "quotedprintable" | "qp" | "q" | "quoted":
+            return decode_quoted_printable(content), None
+        case "xuuencode" | "uuencode" | "xuue" | "uue":
+            return decode_uu(content)
+        case name if name in _NO_ENCODING:
+            return content, None
+        case _:
+            return content, f"transfer encoding {encoding[:40]!r} is not known"
+
+
+_BLANKS_AFTER_SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r?\n)")
+
+
+def decode_quoted_printable(content: bytes) -> bytes:
+    """Quoted-printable (RFC 2045 section 6.7), also where a gateway put blanks after a soft line break."""
+    if b"= " in content or b"=\t" in content:
+        content = _BLANKS_AFTER_SOFT_BREAK.sub(b"=", content)
+    return binascii.a2b_qp(content)
+
+
+_PLAIN_SAMPLE = 2000
+_BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+_NO_DIGIT = bytes(byte for byte in range(256) if byte not in _BASE64)
+_EXPECTED = bytes(_BASE64) + b"= \t\r\n"
+
+
+def decode_base64(content: bytes) -> tuple[bytes, str | None]:
+    """Base64 as mail has it: line ends, stray bytes, missing padding, several runs one after the other, a footer below."""
+    if _is_plain(content[:_PLAIN_SAMPLE]):
+        return content, "text is not in base64 as it says"
+    decoded: list[bytes] = []
+    wrong: str | None = None
+    for run in content.split(b"="):
+        if decoded and _is_plain(run[:_PLAIN_SAMPLE]):
+            return b"".join(decoded), "text below the base64 is left out"  # as list servers add it
+        digits = run.translate(None, _NO_DIGIT)
+        if len(digits) % 4 == 1:
+            wrong, digits = "base64 ends within a byte", digits[:-1]
+        if digits:
+            decoded.append(binascii.a2b_base64(digits + b"=" * (-len(digits) % 4)))
+    return b"".join(decoded), wrong
+
+
+def _is_plain(sample: bytes) -> bool:
+    """Whether it is words and no base64: as many blanks as between words, and punctuation."""
+    noise = len(sample.translate(None, _EXPECTED))
+    return noise * 100 > len(sample) > 10 and sample.strip().count(b" ") * 20 > len(sample)
