@@ -1,6 +1,6 @@
-"""The process that reads hostile mail: one request in, one reading out, over stdin and stdout; killed at any time without loss.
+"""The process that reads hostile mail: requests in, readings out, over stdin and stdout; killed at any time without loss.
 
-Started by adapters.parser_process. A frame is 4 bytes of length (big-endian) and a pickle. The first frame holds the rules, which
+Started by adapters.parser_process. A frame is 4 bytes of length (big-endian) and a pickle: a batch of requests, then as many answers. The first frame holds the rules, which
 include signing keys: they come this way so that they stand neither in the arguments nor in the environment. Only our own service writes
 to this process; what it sends back is made from our own classes.
 """
@@ -16,18 +16,26 @@ from typing import BinaryIO
 
 from postlane.core.reading.mail_class import ClassRules
 from postlane.core.reading.mail_reading import ReadRequest, read_mail
+from postlane.core.reading.parsed_mail import MailReading
 
 LENGTH = struct.Struct(">I")
 READY = "ready"  # the answer to the rules: everything is imported, from now on the time limits hold
 MEMORY_BYTES_MAX = 2 * 2**30  # address space, not memory in use; a mail that needs more is a bomb
 
 
+CPU_SECONDS_MAX = (
+    2.0  # for one mail, of processor time: a busy machine must not make honest mail look hostile
+)
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """The first frame: the rules, and after how many seconds the worker ends itself, should its parent be gone."""
+    """The first frame: the rules and limits. After `alarm_seconds` for one mail the worker ends itself, should its parent be gone."""
 
     rules: ClassRules
     alarm_seconds: float
+    cpu_seconds: float = CPU_SECONDS_MAX
+    memory_bytes: int = MEMORY_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +52,29 @@ def main() -> None:
     # Both reach whole process groups, and a mail in work must not look broken: we end when stdin does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     settings = _receive(requests)
     if not isinstance(settings, WorkerSettings):
         return
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (settings.memory_bytes, settings.memory_bytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would hold the keys and the mail
     _send(readings, READY)
-    while (request := _receive(requests)) is not None:
-        assert isinstance(request, ReadRequest)
-        # The default action of SIGALRM ends the process, also inside C code that holds the interpreter.
-        signal.setitimer(signal.ITIMER_REAL, settings.alarm_seconds)
-        try:
-            answer: object = read_mail(request, settings.rules)
-        except BaseException as error:  # noqa: BLE001 - MemoryError and panics of native code included
-            answer = Stumbled(f"{type(error).__name__} at {_place(error)}")
+    while (batch := _receive(requests)) is not None:
+        assert isinstance(batch, list)
+        _send(readings, [_answer(request, settings) for request in batch])
+
+
+def _answer(request: ReadRequest, settings: WorkerSettings) -> MailReading | Stumbled:
+    # The default action of both signals ends the process, also inside C code that holds the interpreter.
+    signal.setitimer(signal.ITIMER_REAL, settings.alarm_seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, settings.cpu_seconds)
+    try:
+        return read_mail(request, settings.rules)
+    except BaseException as error:  # noqa: BLE001 - MemoryError and panics of native code included
+        return Stumbled(f"{type(error).__name__} at {_place(error)}")
+    finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        _send(readings, answer)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def _send(stream: BinaryIO, message: object) -> None:

@@ -5,12 +5,12 @@ import re
 from charset_normalizer import from_bytes
 
 SAMPLE_BYTES_MAX = 4096  # more does not make the guess better, and time grows with it
+LINE_BYTES_BEFORE = 200  # of a line whose first letter beyond ASCII comes late
 HIGH_BYTES_MIN = 3  # one or two letters say nothing
 ODD_LETTERS_MIN = 2  # Latin text without them is Windows-1252, by far the most common one
 
 _HIGH = re.compile(rb"[\x80-\xff]")
 _LETTERS = re.compile(rb"[A-Za-z]")
-_LINE_WITH_HIGH = re.compile(rb"[^\r\n]*[\x80-\xff][^\r\n]*")
 # What letters of Central Europe, Turkey and the Baltic look like in Windows-1252, beside a letter; the first kind never stands
 # inside words of Western Europe, the second is rare there.
 _FOREIGN = re.compile("[A-Za-z][¹³¿£¼¾¯œŸ±¶]|[¹³¿£¼¾¯œŸ±¶][a-z]")
@@ -91,9 +91,11 @@ def _sample(content: bytes) -> bytes:
     """The first lines that hold anything beyond ASCII: what they are written in is the question."""
     lines: list[bytes] = []
     room = SAMPLE_BYTES_MAX
-    for found in _LINE_WITH_HIGH.finditer(content):
-        lines.append(found[0][:room])
-        room -= len(lines[-1]) + 1
-        if room <= 0:
-            break
+    at = 0
+    while room > 0 and (found := _HIGH.search(content, at)):
+        begin = max(content.rfind(b"\n", at, found.start()) + 1, found.start() - LINE_BYTES_BEFORE, at)
+        line_end = content.find(b"\n", found.end(), begin + room)
+        at = line_end if line_end >= 0 else begin + room
+        lines.append(content[begin:at])
+        room -= at - begin + 1
     return b"\n".join(lines)

@@ -181,7 +181,7 @@ class _Renderer:
         line = "".join(self._line)
         self._line.clear()
         line = line.rstrip() if self._preformatted or self._lists else line.strip(" \t")
-        self._lines.append((self._quote_depth, line))
+        self._lines.append((self._quote_depth, "" if line.isspace() else line))
 
     def _end_link(self, href: str, begin: int) -> None:
         shown = "".join(self._line[begin:]).strip()

@@ -65,11 +65,13 @@ def _above(lines: list[str], index: int) -> int:
 
 
 def _is_header_block(lines: list[str], index: int) -> bool:
-    """`From: ... Sent: ...`, as Outlook puts it before the quoted mail."""
-    if not HEADER_FROM.match(lines[index]):
+    """`From: ... Sent: ...`, as Outlook puts it before the quoted mail; below a rule in any order."""
+    is_from = bool(HEADER_FROM.match(lines[index]))
+    if not is_from and not (HEADER_NEXT.match(lines[index]) and index and RULE.match(lines[index - 1])):
         return False
     following = [line for line in lines[index + 1 : index + 9] if line.strip()][:4]
-    return sum(1 for line in following if HEADER_NEXT.match(line)) >= 2
+    names_sender = is_from or any(HEADER_FROM.match(line) for line in following)
+    return names_sender and sum(1 for line in following if HEADER_NEXT.match(line)) >= (2 if is_from else 1)
 
 
 def _attribution_begin(lines: list[str], index: int) -> int | None:
@@ -95,10 +97,17 @@ def _quote_follows(lines: list[str], index: int) -> bool:
 def _without_trailing_quotes(lines: list[str]) -> list[str]:
     """Drop the last block of quoted lines with its attribution; quotes with an answer below them stay."""
     end = _end_of_words(lines, len(lines))
+    if end and QUOTED.match(lines[end - 1]):
+        return _without_quotes_above(lines, end, end)
     signature = next((i for i in range(end - 1, max(end - 30, -1), -1) if SIGNATURE.match(lines[i])), None)
     last = end if signature is None else _end_of_words(lines, signature)
     while last and is_device_line(lines[last - 1]):
         last = _end_of_words(lines, last - 1)
+    return _without_quotes_above(lines, last, end)
+
+
+def _without_quotes_above(lines: list[str], last: int, end: int) -> list[str]:
+    """Without the quoted lines that end at `last`, what announces them, and what follows; else all up to `end`."""
     begin = last
     while begin and (not lines[begin - 1].strip() or QUOTED.match(lines[begin - 1])):
         begin -= 1

@@ -1,0 +1,125 @@
+"""One parser process: started when first needed, asked in batches, killed when it does not answer."""
+
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import struct
+import sys
+
+from postlane.adapters.parser_worker import LENGTH, READY, Stumbled, WorkerSettings
+from postlane.core.reading.mail_reading import ReadRequest
+from postlane.core.reading.parsed_mail import MailReading
+
+START = "from postlane.adapters.parser_worker import main; main()"
+START_SECONDS = 30.0  # a busy machine may need that long to import the parser
+PIPE_BYTES = 1024 * 1024  # read ahead of an answer
+MAILS_PER_WORKER = 5000  # then it is renewed, so that nothing that leaks can grow for ever
+
+
+class WorkerFailed(Exception):
+    """The worker stumbled or did not answer in time; the text says which."""
+
+
+class WorkerDied(WorkerFailed):
+    """The process ended: by the mail's doing, or by somebody else's, such as the system short of memory."""
+
+
+class OutOfTime(WorkerFailed):
+    """The mail needed more time than any honest one."""
+
+
+class ParserLink:
+    """One process, started again when it ended."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._served = 0
+
+    async def ask_one(self, request: ReadRequest, seconds: float) -> MailReading:
+        """One request, one reading. Raises WorkerFailed, also where reading it raised."""
+        (answer,) = await self.ask([request], seconds)
+        if isinstance(answer, Stumbled):
+            raise WorkerFailed(answer.error)
+        return answer
+
+    async def ask(self, requests: list[ReadRequest], seconds: float) -> list[MailReading | Stumbled]:
+        """One answer for each request. Raises WorkerFailed; then, and when cancelled, the process is gone."""
+        try:
+            process = await self._running(len(requests))
+            async with asyncio.timeout(seconds):
+                answers = await self._exchange(process, requests)
+        except TimeoutError:
+            await self.stop()
+            raise OutOfTime(f"no result within {seconds:g} s") from None
+        except (EOFError, OSError, struct.error, pickle.UnpicklingError):
+            code = await self.stop()
+            if code == -signal.SIGVTALRM:
+                raise OutOfTime(
+                    f"no result within {self._settings.cpu_seconds:g} s of processor time"
+                ) from None
+            raise WorkerDied(f"the parser process ended ({code})") from None
+        except BaseException:
+            await self.stop()
+            raise
+        assert isinstance(answers, list)
+        if any(isinstance(answer, Stumbled) for answer in answers):
+            await self.stop()  # after a MemoryError or a panic nothing in it can be relied on
+        return answers
+
+    async def stop(self) -> int | None:
+        """Kill the process; its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        return await process.wait()
+
+    async def _running(self, mails: int) -> asyncio.subprocess.Process:
+        if self._process is not None and (
+            self._process.returncode is not None or self._served >= MAILS_PER_WORKER
+        ):
+            await self.stop()
+        if self._process is None:
+            self._process = await self._start()
+            self._served = 0
+        self._served += mails
+        return self._process
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # the working directory is no place to import from
+            "-c",
+            START,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=PIPE_BYTES,
+            stderr=asyncio.subprocess.DEVNULL,  # a traceback could quote the mail
+            # Nothing else of our environment, which may hold secrets.
+            env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LANG": "C.UTF-8"},
+        )
+        self._process = process  # so that whatever happens next, `stop` finds it
+        async with asyncio.timeout(START_SECONDS):
+            await self._send(process, self._settings)
+            ready = await self._receive(process)
+        assert ready == READY
+        return process
+
+    async def _exchange(self, process: asyncio.subprocess.Process, requests: list[ReadRequest]) -> object:
+        await self._send(process, requests)
+        return await self._receive(process)
+
+    async def _receive(self, process: asyncio.subprocess.Process) -> object:
+        assert process.stdout is not None
+        (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+        return pickle.loads(await process.stdout.readexactly(length))  # noqa: S301 - from our own process
+
+    async def _send(self, process: asyncio.subprocess.Process, message: object) -> None:
+        assert process.stdin is not None
+        frame = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        process.stdin.write(LENGTH.pack(len(frame)) + frame)
+        await process.stdin.drain()
