@@ -39,6 +39,7 @@ def observed(reading: MailReading) -> dict[str, Any]:
         "reply_text": mail.reply_text,
         "sanitized_html": mail.sanitized_html,
         "from": next((one.address for one in mail.from_addresses), None),
+        "from_name": next((one.name for one in mail.from_addresses), None),
         "to": [one.address for one in mail.to],
         "cc": [one.address for one in mail.cc],
         "cc_names": [one.name for one in mail.cc],
@@ -120,4 +121,4 @@ def test_what_is_read_from_a_mail(path: Path) -> None:
 def test_the_corpus_is_whole() -> None:
     names = {path.stem for path in MAILS.glob("*.eml")}
     assert names == {path.stem for path in MAILS.glob("*.toml")}
-    assert len(names) >= 25
+    assert len(names) >= 500

@@ -10,6 +10,7 @@ HIGH_BYTES_MIN = 3  # one or two letters say nothing
 ODD_LETTERS_MIN = 2  # Latin text without them is Windows-1252, by far the most common one
 
 _HIGH = re.compile(rb"[\x80-\xff]")
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
 _LETTERS = re.compile(rb"[A-Za-z]")
 # What letters of Central Europe, Turkey and the Baltic look like in Windows-1252, beside a letter; the first kind never stands
 # inside words of Western Europe, the second is rare there.
@@ -31,8 +32,9 @@ def guess_codec(content: bytes) -> str:
     high = len(_HIGH.findall(sample))
     if high < HIGH_BYTES_MIN:
         return "cp1252"
-    # Text of which most letters are ASCII is Latin.
-    if high * 2 < len(_LETTERS.findall(sample)):
+    # Words of which most letters are ASCII are Latin; addresses and markup around them say nothing.
+    words = b"".join(word for word in _WORD.findall(sample) if not word.isascii())
+    if high * 2 < len(_LETTERS.findall(words)):
         return _latin_codec(sample)
     return _japanese_codec(sample) or _most_likely(sample, _OTHERS)
 

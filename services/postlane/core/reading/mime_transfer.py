@@ -54,21 +54,23 @@ def decode_quoted_printable(content: bytes) -> bytes:
     return binascii.a2b_qp(content)
 
 
-_PLAIN_SAMPLE = 2000
 _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _NO_DIGIT = bytes(byte for byte in range(256) if byte not in _BASE64)
 _EXPECTED = bytes(_BASE64) + b"= \t\r\n"
+_LINE_SAMPLE = 2000
 
 
 def decode_base64(content: bytes) -> tuple[bytes, str | None]:
     """Base64 as mail has it: line ends, stray bytes, missing padding, several runs one after the other, a footer below."""
-    if _is_plain(content[:_PLAIN_SAMPLE]):
-        return content, "text is not in base64 as it says"
-    decoded: list[bytes] = []
     wrong: str | None = None
+    if content.translate(None, _EXPECTED):
+        end = _plain_from(content)
+        if end is not None and not content[:end].strip():
+            return content, "text is not in base64 as it says"
+        if end is not None:
+            content, wrong = content[:end], "text below the base64 is left out"  # as list servers add it
+    decoded: list[bytes] = []
     for run in content.split(b"="):
-        if decoded and _is_plain(run[:_PLAIN_SAMPLE]):
-            return b"".join(decoded), "text below the base64 is left out"  # as list servers add it
         digits = run.translate(None, _NO_DIGIT)
         if len(digits) % 4 == 1:
             wrong, digits = "base64 ends within a byte", digits[:-1]
@@ -77,7 +79,17 @@ def decode_base64(content: bytes) -> tuple[bytes, str | None]:
     return b"".join(decoded), wrong
 
 
-def _is_plain(sample: bytes) -> bool:
-    """Whether it is words and no base64: as many blanks as between words, and punctuation."""
-    noise = len(sample.translate(None, _EXPECTED))
-    return noise * 100 > len(sample) > 10 and sample.strip().count(b" ") * 20 > len(sample)
+def _plain_from(content: bytes) -> int | None:
+    """Where the first line begins that is words and no base64."""
+    at = 0
+    for line in content.split(b"\n"):
+        if _is_plain(line[:_LINE_SAMPLE]):
+            return at
+        at += len(line) + 1
+    return None
+
+
+def _is_plain(line: bytes) -> bool:
+    """As many blanks as between words, and punctuation."""
+    noise = len(line.translate(None, _EXPECTED))
+    return noise * 100 > len(line) > 10 and line.strip().count(b" ") * 20 > len(line)

@@ -35,7 +35,7 @@ NAMELESS_PREAMBLE_MAX = 120  # `This is a multi-part message in MIME format.` an
 BODY_TYPES = frozenset({"text/plain", "text/html", "text/enriched", "text/richtext", "text/markdown"})
 # Other forms of the words for programs that know them, always beside a form that everybody reads.
 _SECOND_FORMS = frozenset({"text/x-amp-html", "text/watch-html"})
-_MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,100}>")
+_MARKUP = re.compile(r"<<|</?[A-Za-z][^<>]{0,100}>")
 _META_CHARSET = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE
 )
@@ -67,7 +67,12 @@ class PartReader:
         pieces = self._pieces(root)
         for container in self._containers:
             pieces = _with_container(pieces, container)
-        if not pieces and root.content_type.value in BODY_TYPES and self.attachments:
+        if (
+            not pieces
+            and root.content_type.value in BODY_TYPES
+            and self.attachments
+            and not self._words_found
+        ):
             return [Piece(self._text(root), None)]  # the mail is nothing but one named file of words
         if not pieces and self._calendars:
             return [Piece("\n\n".join(self._calendars), None)]
@@ -151,7 +156,7 @@ class PartReader:
         self._note(wrong)
         text = unix_lines(text)
         if kind in ("text/enriched", "text/richtext"):
-            return _MARKUP.sub("", text).replace("<<", "<")
+            return _MARKUP.sub(lambda found: "<" if found[0] == "<<" else "", text)
         if kind == "text/plain" and parameters.get("format", "").lower() == "flowed":
             return join_flowed(text, del_sp=parameters.get("delsp", "").lower() == "yes")
         return text

@@ -22,9 +22,10 @@ _JAPANESE_DATE = re.compile(r"\d{4}年.{1,300}>\s*[:：]?\s*$")
 WROTE_ENDINGS = (
     ":", "：", ">", "wrote", "schrieb", "crit", "scritto", "escribió", "escreveu", "schreef", "skrev", "道", "メール", "ました",
 )  # fmt: skip
+ADDRESS_ENDINGS = (">:", ">：", ">)")
 COLON, WIDE_COLON = ":", "："
 # Gmail in Russian, Polish, Czech: a date and an address, then a colon, and no verb at all.
-DATED_ADDRESS = re.compile(r"\d{1,2}[:.]\d\d.{0,200}<[^<>\s]{1,250}@[^<>\s]{1,250}>\s*[:：]$")
+DATED_ADDRESS = re.compile(r"\d{1,2}[:.]\d\d.{0,200}<\s?[^<>\s]{1,250}@[^<>\s]{1,250}>\s*[:：]$")
 ATTRIBUTION_BEGIN = re.compile(
     r"^(?:(?:On|Am|Le|Il(?: giorno)?|El|Em|Op|Den|Dne|Dnia|W dniu|La data|Pe|В|Στις|Na|A|U|V|Vào)\b.{0,60}\d|"
     r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}年|\w{2,6}\.?,? \d{1,2}\.? \w{3,9}\.?,? \d{4})",

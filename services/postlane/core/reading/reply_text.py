@@ -4,6 +4,7 @@ Answers written between quoted lines are kept together with what they answer.
 """
 
 from postlane.core.reading.reply_signs import (
+    ADDRESS_ENDINGS,
     ADDRESSED,
     ANSWERS_INSIDE,
     ATTRIBUTION_BEGIN,
@@ -79,6 +80,8 @@ def _attribution_begin(lines: list[str], index: int) -> int | None:
     line = lines[index].rstrip()
     if not line.endswith(WROTE_ENDINGS) or len(line) > LINE_CHARACTERS_MAX:
         return None
+    if line.endswith(ADDRESS_ENDINGS) and index and "<" not in line:
+        line = f"{lines[index - 1].rstrip()} {line}"  # the address has wrapped
     if not announces_quote(line):
         return index if DATED_ADDRESS.search(line) else None
     for begin in range(index, max(index - ATTRIBUTION_LINES_MAX, -1), -1):
