@@ -13,7 +13,7 @@ from postlane.core.events.received import ParseStatus
 from postlane.core.reading.mime_addresses import parse_addresses, parse_message_ids
 from postlane.core.reading.mime_bodies import read_bodies
 from postlane.core.reading.mime_headers import HeaderBlock, decode_header, split_headers
-from postlane.core.reading.mime_parts import split_parts
+from postlane.core.reading.mime_parts import split_parts, with_line_feeds
 from postlane.core.reading.parsed_mail import ParsedMail
 
 DEFECTS_MAX = 50  # enough to see what is wrong
@@ -70,8 +70,7 @@ def parse_mail(raw: bytes) -> ParsedMail:
 
 def parse_headers(raw: bytes, why: str) -> ParsedMail:
     """Read the header block alone; `why` becomes a defect. For mail too large or too hostile to be read whole."""
-    head = raw[:HEADER_BLOCK_MAX]
-    head = head if b"\n" in head else head.replace(b"\r", b"\n")
+    head = with_line_feeds(raw[:HEADER_BLOCK_MAX])
     block = split_headers(head, 0, len(head))
     mail = _from_headers(block, (why, *block.defects))
     return replace(mail, parse_status=ParseStatus.HEADERS_ONLY)

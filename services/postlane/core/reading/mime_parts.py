@@ -69,13 +69,18 @@ class PartTree:
 def split_parts(raw: bytes) -> PartTree:
     """Cut a mail into its parts. Line ends may be CRLF, LF or, where its beginning has no LF at all, CR."""
     count = _Count()
-    content = raw
-    if b"\r" in raw[:CR_SAMPLE] and b"\n" not in raw[:CR_SAMPLE]:
-        content = _LONE_CR.sub(b"\n", raw)
-        if b"\n" in raw:
-            count.defects.append("line ends are mixed")
+    content = with_line_feeds(raw)
+    if content is not raw and b"\n" in raw:
+        count.defects.append("line ends are mixed")
     root = _Splitter(content, count).part(0, len(content), TEXT_PLAIN, 0)
     return PartTree(root, tuple(dict.fromkeys(count.defects)))
+
+
+def with_line_feeds(raw: bytes) -> bytes:
+    """The mail itself, or with LF for every lone CR where that is how its lines end at its beginning."""
+    if b"\r" in raw[:CR_SAMPLE] and b"\n" not in raw[:CR_SAMPLE]:
+        return _LONE_CR.sub(b"\n", raw)
+    return raw
 
 
 class _Count:

@@ -4,6 +4,7 @@ Reads just enough BER (X.690) to reach the content of a CMS SignedData (RFC 5652
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _ENVELOPED_DATA = (bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("060b2a864886f70d0109100117"))
@@ -30,9 +31,13 @@ def signed_content(content: bytes) -> bytes | None:
         digests = _skip(content, version, limit)
         kind = _enter(content, _skip(content, digests, limit), limit)  # EncapsulatedContentInfo
         octets = _enter(content, _skip(content, kind, limit), limit)
-        return b"".join(_octets(content, octets, limit, 0)) or None
     except _Malformed:
         return None
+    pieces: list[bytes] = []
+    with suppress(_Malformed):  # a cut mail still shows what has come
+        for piece in _octets(content, octets, limit, 0):
+            pieces.append(piece)  # noqa: PERF402 - what was taken before the fault counts
+    return b"".join(pieces) or None
 
 
 def is_enveloped(content: bytes) -> bool:

@@ -97,7 +97,7 @@ class _Reader:
         if attribute == _CODE_PAGE:
             self._charset = _code_page(value) or self._charset
         elif attribute == _BODY:
-            self.mail.text = self._text(value)
+            self.mail.text = self._text(value) or self.mail.text
         elif attribute == _MESSAGE_PROPERTIES:
             for prop, kind, content in _properties(value):
                 self._message_property(prop, kind, content)
@@ -135,7 +135,7 @@ class _Reader:
 
     def _message_property(self, prop: int, kind: int, content: bytes) -> None:
         if prop == _P_BODY:
-            self.mail.text = self._text(content, kind)
+            self.mail.text = self._text(content, kind) or self.mail.text
         elif prop == _P_HTML:
             self._html = self._text(content, kind).encode() if kind == _UNICODE else content.rstrip(b"\x00")
         elif prop == _P_RTF:
