@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from postlane.adapters import parser_process
-from postlane.adapters.parser_process import ParserPool
+from postlane.adapters.parser_link import OutOfTime, ParserLink
+from postlane.adapters.parser_process import BATCH_BYTES_MAX, BATCH_MAILS_MAX, ParserPool
+from postlane.adapters.parser_worker import WorkerSettings
 from postlane.core.events.received import ParseStatus
 from postlane.core.reading.mail_class import ClassRules
+from postlane.core.reading.mail_reading import ReadRequest
 from postlane.core.ticket_marks import SigningKeys
 
 RULES = ClassRules(frozenset(), frozenset(), SigningKeys("k1", {"k1": b"0123456789abcdef"}, "desk.example"))
@@ -133,3 +136,69 @@ async def test_a_cancelled_call_leaves_no_process_with_a_stale_answer(pool: Pars
         await reading
     timed = await pool.read(PLAIN.replace(b"hi", b"second"))
     assert timed.reading.mail.subject == "second"
+
+
+async def test_mails_that_wait_together_travel_together_and_keep_their_order(pool: ParserPool) -> None:
+    await pool.read(PLAIN)
+    before = worker_pid(pool)
+    mails = [PLAIN.replace(b"hi", b"%d" % number) for number in range(3 * BATCH_MAILS_MAX)]
+    large = PLAIN + b"x" * BATCH_BYTES_MAX
+    readings = await asyncio.gather(*(pool.read(mail) for mail in (*mails, large)))
+    assert [timed.reading.mail.subject for timed in readings] == [str(n) for n in range(len(mails))] + ["hi"]
+    assert worker_pid(pool) == before
+
+
+async def test_of_a_batch_that_takes_too_long_every_mail_gives_its_own_headers() -> None:
+    pool = ParserPool(2, 0.000001, RULES)
+    try:
+        readings = await asyncio.gather(*(pool.read(PLAIN.replace(b"hi", b"%d" % n)) for n in range(6)))
+    finally:
+        await pool.close()
+    assert [timed.reading.mail.subject for timed in readings] == [str(n) for n in range(6)]
+    assert {timed.reading.mail.parse_status for timed in readings} == {ParseStatus.FAILED}
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_takes_nobody_with_it(pool: ParserPool) -> None:
+    calls = [asyncio.create_task(pool.read(PLAIN.replace(b"hi", b"%d" % n))) for n in range(4)]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(answers[1], asyncio.CancelledError)
+    assert [one.reading.mail.subject for one in answers if not isinstance(one, BaseException)] == [
+        "0",
+        "2",
+        "3",
+    ]
+
+
+async def test_a_mail_that_needs_too_much_memory_still_gives_its_headers() -> None:
+    pool = ParserPool(1, 60.0, RULES, memory_bytes=400 * 2**20)
+    bomb = PLAIN.replace(b"\r\n\r\n", b"\r\nContent-Type: application/x-bomb\r\n\r\n", 1) + b"x" * (
+        150 * 2**20
+    )
+    try:
+        timed, after = await pool.read(bomb), await pool.read(PLAIN)
+    finally:
+        await pool.close()
+    assert timed.reading.mail.parse_status is ParseStatus.FAILED
+    assert timed.reading.mail.subject == "hi"
+    assert after.reading.mail.parse_status is ParseStatus.OK
+
+
+async def test_processor_time_is_limited_by_the_process_itself() -> None:
+    link = ParserLink(WorkerSettings(RULES, 60.0, cpu_seconds=0.000001))
+    try:
+        with pytest.raises(OutOfTime, match="processor time"):
+            await link.ask_one(ReadRequest(b"Content-Type: text/html\r\n\r\n" + b"<ul><li>" * 9_000), 60.0)
+    finally:
+        await link.stop()
+
+
+async def test_a_closed_pool_leaves_nobody_waiting() -> None:
+    pool = ParserPool(1, 60.0, RULES)
+    calls = [asyncio.create_task(pool.read(PLAIN)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await pool.close()
+    done, waiting = await asyncio.wait(calls, timeout=30)
+    assert len(done) == 3
+    assert not waiting
