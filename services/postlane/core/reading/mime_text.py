@@ -149,10 +149,10 @@ def _decode_utf8(content: bytes) -> str:
 
 
 def _windows_letter(error: UnicodeError) -> tuple[str, int]:
-    """One stray byte in UTF-8 text is a letter of Windows-1252; a cut sequence is U+FFFD."""
+    """One stray byte in UTF-8 text is a letter of Windows-1252; a sequence that was cut is U+FFFD."""
     assert isinstance(error, UnicodeDecodeError)
     stray = error.object[error.start : error.end]
-    if len(stray) == 1 and stray[0] >= _WINDOWS_LETTER_MIN:
+    if len(stray) == 1 and stray[0] >= _WINDOWS_LETTER_MIN and error.end < len(error.object):
         return stray.decode("cp1252"), error.end
     return "\ufffd", error.end
 
