@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from postlane.core.file_names import FILE_NAME_BYTES_MAX, safe_file_name
 from postlane.core.reading.html_render import render_text
 from postlane.core.reading.html_text import (
+    NESTING_MAX,
     OPEN_TAGS_MAX,
     HtmlTooDense,
     escape_text,
@@ -71,10 +72,35 @@ def test_inline_images_and_links_stay() -> None:
     assert 'href="mailto:a@b"' in clean
 
 
-@pytest.mark.parametrize("markup", ["<b>" * (OPEN_TAGS_MAX + 1), "&" * 60_000])
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<b>" * (OPEN_TAGS_MAX + 1),
+        "&" * 60_000,
+        "<div>" * (NESTING_MAX + 1),
+        "<UL><li>" * (NESTING_MAX + 1),
+        "".join(f"<font id={n}>" for n in range(9000)) + "<p>x</p>" * 900,
+        "".join(f"<font id={n}></i>" for n in range(4000)) + "<p>x</p>" * 900,
+        "<a " + " ".join(f"a{n}" for n in range(60_000)) + ">",
+        "<a " + "b='>' " * 60_000 + ">",
+    ],
+)
 def test_markup_that_would_take_too_long_is_refused(markup: str) -> None:
     with pytest.raises(HtmlTooDense):
         sanitize_html(markup)
+
+
+def test_many_tags_side_by_side_are_cleaned() -> None:
+    assert sanitize_html("<div>x</div>" * (NESTING_MAX + 1)).count("x") == NESTING_MAX + 1
+
+
+@pytest.mark.parametrize(
+    "source", ["https://x.example/p.gif", "//x.example/p.gif", "p.gif", "CID:", "file:///p", "http:p"]
+)
+def test_no_image_is_fetched_from_elsewhere(source: str) -> None:
+    clean = sanitize_html(f'<img src="{source}"><img src="cid:a@b">')
+    assert clean.count("src=") == (2 if source == "CID:" else 1)
+    assert "x.example" not in clean
 
 
 @pytest.mark.parametrize(

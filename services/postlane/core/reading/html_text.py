@@ -6,13 +6,21 @@ well nested, so that no trick of markup reaches the renderer.
 
 import html
 import re
+from collections import Counter
 from typing import Final
 
 import nh3
 
 HTML_CHARACTERS_MAX = 512 * 1024  # longer HTML is cut before cleaning: time and memory grow with it
-OPEN_TAGS_MAX = 20_000  # long threads have a few thousand; cleaning 20,000 nested ones takes a second, and grows with the square
+OPEN_TAGS_MAX = 20_000  # long threads have a few thousand
+NESTING_MAX = 2_000  # threads quoted over years reach some hundred; time grows with the square: 16,000 levels take a second
 AMPERSANDS_MAX = 50_000  # bare ones cost the HTML parser quadratic time
+ATTRIBUTES_MAX = 50_000  # each is compared with the others of its tag
+TAG_ATTRIBUTES_MAX = 10_000  # or line ends of an image that stands in the markup itself
+REOPENED_MAX = (
+    500_000  # every block opens again what formatting was left open before it, at a microsecond each
+)
+HIDDEN_REOPENED_MAX = 3_000_000  # honest newsletters have 30 kinds of formatting and 20,000 brackets
 
 _TAGS: Final = nh3.ALLOWED_TAGS | {"font", "tt", "big"}
 _ATTRIBUTES: Final = {
@@ -40,6 +48,17 @@ _REL = "noopener noreferrer nofollow"
 
 _BLANKS = re.compile(r"[ \t\r\n\f]+")
 _TAG_OPEN = re.compile(r"<[a-zA-Z]")
+# What an HTML parser walks through for every further element, and what does not close by itself.
+_NESTED = re.compile(
+    r"<(/?)(address|article|aside|blockquote|center|details|dir|div|dl|fieldset|figure|footer|form|header|main|menu|nav|object|ol|pre|"
+    r"section|table|ul|hgroup|summary|search|listing|dialog|figcaption)\b",
+    re.IGNORECASE,
+)
+_FORMATTING = re.compile(r"<(/?)(b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s>/])", re.IGNORECASE)
+_FORMATTING_TAG = re.compile(
+    r"<(?:b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s>/])[^>]{0,300}", re.IGNORECASE
+)
+_LONG_TAG = re.compile(r"<[a-zA-Z][^>]{20000,}")
 _ANY_TAG = re.compile(r"<[^<>]{0,4000}>")
 
 
@@ -75,12 +94,54 @@ _CLEANER_WITH_IMAGES: Final = nh3.Cleaner(
 
 def sanitize_html(content: str) -> str:
     """Markup that is safe to show: no scripts, styles, forms, event handlers, foreign schemes or remote images. Raises HtmlTooDense."""
-    if content.count("<") > OPEN_TAGS_MAX < sum(1 for _ in _TAG_OPEN.finditer(content)):
+    _refuse_bombs(content)
+    cleaner = _CLEANER_WITH_IMAGES if "cid:" in content.lower() else _CLEANER
+    return cleaner.clean(content)
+
+
+def _refuse_bombs(content: str) -> None:
+    """Raise HtmlTooDense where the time to parse would grow with the square of the size, or faster."""
+    brackets = content.count("<")
+    if brackets > OPEN_TAGS_MAX < sum(1 for _ in _TAG_OPEN.finditer(content)):
         raise HtmlTooDense(f"HTML with more than {OPEN_TAGS_MAX} tags is not cleaned")
     if content.count("&") > AMPERSANDS_MAX:
         raise HtmlTooDense(f"HTML with more than {AMPERSANDS_MAX} ampersands is not cleaned")
-    cleaner = _CLEANER_WITH_IMAGES if "cid:" in content.lower() else _CLEANER
-    return cleaner.clean(content)
+    if content.count("=") > ATTRIBUTES_MAX or any(
+        len(found[0].split()) > TAG_ATTRIBUTES_MAX for found in _LONG_TAG.finditer(content)
+    ):
+        raise HtmlTooDense("HTML with too many attributes is not cleaned")
+    if brackets > NESTING_MAX and _deepest(_NESTED, content) > NESTING_MAX:
+        raise HtmlTooDense(f"HTML nested deeper than {NESTING_MAX} is not cleaned")
+    if brackets**2 > REOPENED_MAX and (
+        _deepest(_FORMATTING, content) * brackets > REOPENED_MAX
+        or _reopenable(content) * brackets > HIDDEN_REOPENED_MAX
+    ):
+        raise HtmlTooDense("HTML with too many unclosed tags is not cleaned")
+
+
+def _deepest(tags: re.Pattern[str], content: str) -> int:
+    """How many of these elements are open at once; a closing tag closes its own kind only."""
+    open_now: Counter[str] = Counter()
+    depth = deepest = 0
+    for found in tags.finditer(content):
+        name = found[2].lower()
+        if not found[1]:
+            open_now[name] += 1
+            depth += 1
+            deepest = max(deepest, depth)
+        elif open_now[name]:
+            open_now[name] -= 1
+            depth -= 1
+    return deepest
+
+
+def _reopenable(content: str) -> int:
+    """How much formatting could be open at once if its closing tags were hidden, in comments or attributes.
+
+    HTML keeps at most three alike (the "Noah's Ark clause" of its standard).
+    """
+    alike = Counter(found[0] for found in _FORMATTING_TAG.finditer(content))
+    return sum(min(count, 3) for count in alike.values())
 
 
 def strip_tags(content: str) -> str:
