@@ -14,6 +14,7 @@ import nh3
 HTML_CHARACTERS_MAX = 512 * 1024  # longer HTML is cut before cleaning: time and memory grow with it
 OPEN_TAGS_MAX = 20_000  # long threads have a few thousand
 NESTING_MAX = 2_000  # threads quoted over years reach some hundred; time grows with the square: 16,000 levels take a second
+BRACKETS_MAX = 100_000  # with closing tags, comments and bare ones
 AMPERSANDS_MAX = 50_000  # bare ones cost the HTML parser quadratic time
 ATTRIBUTES_MAX = 50_000  # each is compared with the others of its tag
 TAG_ATTRIBUTES_MAX = 10_000  # or line ends of an image that stands in the markup itself
@@ -102,7 +103,7 @@ def sanitize_html(content: str) -> str:
 def _refuse_bombs(content: str) -> None:
     """Raise HtmlTooDense where the time to parse would grow with the square of the size, or faster."""
     brackets = content.count("<")
-    if brackets > OPEN_TAGS_MAX < sum(1 for _ in _TAG_OPEN.finditer(content)):
+    if brackets > BRACKETS_MAX or brackets > OPEN_TAGS_MAX < sum(1 for _ in _TAG_OPEN.finditer(content)):
         raise HtmlTooDense(f"HTML with more than {OPEN_TAGS_MAX} tags is not cleaned")
     if content.count("&") > AMPERSANDS_MAX:
         raise HtmlTooDense(f"HTML with more than {AMPERSANDS_MAX} ampersands is not cleaned")

@@ -70,7 +70,7 @@ def decode_base64(content: bytes) -> tuple[bytes, str | None]:
         if end is not None:
             content, wrong = content[:end], "text below the base64 is left out"  # as list servers add it
     decoded: list[bytes] = []
-    for run in content.split(b"="):
+    for run in filter(None, content.split(b"=")):
         digits = run.translate(None, _NO_DIGIT)
         if len(digits) % 4 == 1:
             wrong, digits = "base64 ends within a byte", digits[:-1]

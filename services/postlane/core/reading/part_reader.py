@@ -180,7 +180,7 @@ class PartReader:
         name = part.filename
         if name is None and kind == "message/rfc822":
             name = _subject_name(content)
-        content_id = part.headers.first("content-id").decode("ascii", "replace").strip("<> \t")
+        content_id = decode_header(part.headers.first("content-id")).strip("<> \t")
         inline = part.disposition.value == "inline" or (
             bool(content_id) and kind.startswith("image/") and part.disposition.value != "attachment"
         )
@@ -234,7 +234,7 @@ class PartReader:
                 content_type=clean_text(kind),
                 disposition=Disposition.INLINE if inline else Disposition.ATTACHMENT,
                 content=content,
-                content_id=content_id,
+                content_id=clean_text(content_id) if content_id else None,
             )
         )
 

@@ -150,6 +150,11 @@ BOMBS = {
     "nested tags": b"Content-Type: text/html\r\n\r\n" + b"<div>" * 200_000,
     "ampersands": b"Content-Type: text/html\r\n\r\n" + b"&" * 1_000_000,
     "angle brackets": b"Content-Type: text/html\r\n\r\n" + b"<" * 1_000_000,
+    "open formatting": b"Content-Type: text/html\r\n\r\n"
+    + b"".join(b"<font id=%d>" % n for n in range(9000))
+    + b"<p>x</p>" * 2000,
+    "attributes": b"Content-Type: text/html\r\n\r\n<a " + b" ".join(b"a%d" % n for n in range(60_000)),
+    "flowed lines": b"Content-Type: text/plain; format=flowed\r\n\r\n" + b"a \r\n" * 200_000,
     "quotes": b"\r\n" + b"> " * 500_000,
     "attributions": b"\r\n" + b"On 1 wrote:\r\n" * 20_000,
     "body markers": b"\r\n" + b"[ref:t" * 200_000,
