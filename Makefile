@@ -55,11 +55,11 @@ status: setup ## Say what of it runs, and where
 sim: setup ## Simulate the lanes, the governor and the leases on random schedules (SEEDS=2000)
 	$(BIN)/python -m sim --seeds $(SEEDS)
 
-chaos: setup ## Kill, stop and cut real senders under load (SIDE=outbound MAILS=2000 SEED=.. LIMITS=0 CLUSTER=3)
-	$(BIN)/python -m chaos --side $(SIDE) --mails $(MAILS) --cluster $(CLUSTER) $(if $(SEED),--seed $(SEED)) $(if $(LIMITS),--limits $(LIMITS))
+chaos: setup ## Kill, stop and cut real services under load (SIDE=outbound|inbound MAILS=2000 SEED=.. LIMITS=0 CLUSTER=3 PLANTED=..)
+	$(BIN)/python -m chaos --side $(SIDE) --mails $(MAILS) --cluster $(CLUSTER) $(if $(SEED),--seed $(SEED)) $(if $(LIMITS),--limits $(LIMITS)) $(if $(PLANTED),--planted $(PLANTED))
 
-bench: setup ## Measure mails per second, recovery and memory
-	$(BIN)/python benchmarks/outbound.py
+bench: setup ## Measure speed, latency, recovery and memory (SIDE=outbound|inbound)
+	$(BIN)/python benchmarks/$(SIDE).py
 
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header
 

@@ -1,7 +1,7 @@
-"""`python -m chaos --side outbound --mails N --seed S [--limits 0|1] [--cluster 3] [--seconds-max T]`: one run; the last line is JSON.
+"""`python -m chaos --side outbound|inbound --mails N --seed S [--limits 0|1] [--cluster 3] [--planted BUG] [--seconds-max T]`: one run; the last line is JSON.
 
 Exit status 1 on any violation or when the time is over; then the folder with all logs is kept and named. The seed decides the
-requests, the relay's faults and the schedule of disturbances.
+mails, the faults of relays and network, and the schedule of disturbances. This is the outbound side; chaos.inbound has the other one.
 """
 
 import argparse
@@ -10,7 +10,6 @@ import contextlib
 import json
 import random
 import shutil
-import signal
 import sys
 import tempfile
 from collections import Counter
@@ -19,10 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from chaos.audit import Findings
+from chaos.inbound import play as inbound_play
+from chaos.inbound.planted import BUGS
 from chaos.limit_verdict import LimitVerdict, judge_limits
 from chaos.limits import MAIN, SPARE, plan_budgets
 from chaos.relays import CONNECTIONS, limited, unlimited
-from chaos.run import Run, RunFault, say
+from chaos.run import Run, RunFault, end_when_asked, say
 from chaos.schedule import Kind, counts
 from chaos.site import UNCOMMITTED_MAX, Site
 from chaos.verdict import Verdict, judge
@@ -58,25 +59,20 @@ class Order:
 
 def main() -> int:
     """Run as the command line says."""
-    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("--side", choices=("outbound",), default="outbound")
-    parser.add_argument("--mails", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--cluster", type=int, choices=(1, 3), default=1, help="how many brokers")
-    parser.add_argument(
-        "--limits", type=int, choices=(0, 1), help="whether relays set limits; with one broker they do"
-    )
-    parser.add_argument("--seconds-max", type=float, default=None)
-    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs in any case")
-    options = parser.parse_args()
+    options = _options()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    limits = options.cluster == 1 if options.limits is None else bool(options.limits)
-    order = Order(options.mails, seed, options.cluster, limits)
-    seconds_max = options.seconds_max or order.seconds_max
     folder = Path(tempfile.mkdtemp(prefix="postlane-chaos-"))
-    words = f"{order.mails} mails, limits {'on' if limits else 'off'}, at most {seconds_max:.0f} s"
-    say(f"seed {seed}, {words}, logs in {folder}")
-    failed = asyncio.run(_play(folder, order, seconds_max))
+    if options.side == "inbound":
+        inbound = inbound_play.Order(options.mails, seed, options.cluster, options.planted)
+        seconds_max = options.seconds_max or inbound.seconds_max
+        course, words = inbound_play.play(folder, inbound, seconds_max), f"planted: {options.planted}"
+    else:
+        limits = options.cluster == 1 if options.limits is None else bool(options.limits)
+        order = Order(options.mails, seed, options.cluster, limits)
+        seconds_max = options.seconds_max or order.seconds_max
+        course, words = _play(folder, order, seconds_max), f"limits {'on' if limits else 'off'}"
+    say(f"seed {seed}, {options.mails} mails, {words}, at most {seconds_max:.0f} s, logs in {folder}")
+    failed = asyncio.run(course)
     if failed or options.keep:
         print(f"logs are kept in {folder}", file=sys.stderr)
     else:
@@ -84,11 +80,26 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--side", choices=("outbound", "inbound"), default="outbound")
+    parser.add_argument("--mails", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--cluster", type=int, choices=(1, 3), default=1, help="how many brokers")
+    parser.add_argument(
+        "--limits", type=int, choices=(0, 1), help="whether relays set limits; with one broker they do"
+    )
+    parser.add_argument(
+        "--planted", choices=tuple(BUGS), help="a bug to give to the pollers of --side inbound"
+    )
+    parser.add_argument("--seconds-max", type=float, default=None)
+    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs in any case")
+    return parser.parse_args()
+
+
 async def _play(folder: Path, order: Order, seconds_max: float) -> bool:
-    """Whether something was broken; SIGTERM ends the run as Ctrl-C does, and everything that it started with it."""
-    this = asyncio.current_task()
-    assert this is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    """Whether something was broken."""
+    end_when_asked()
     ports = dict(zip(order.relays, free_ports(len(order.relays)), strict=True))
     budgets = plan_budgets(order.mails) if order.limits else ()
     relays = limited(ports, budgets, order.seed) if order.limits else unlimited(ports)

@@ -1,6 +1,6 @@
 """What Kafka holds at the end of a run, read as any other program would read it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,13 +105,8 @@ class Auditor:
         return sum(self._parked(partition) for partition in range(PARTITIONS))
 
     def open_transactions(self) -> list[str]:
-        """Partitions that end for readers of committed records before they end for all others."""
-        ends = self._ends(IsolationLevel.READ_UNCOMMITTED)
-        return [
-            f"{topic} {partition}: readable up to {stable} of {ends[topic, partition]}"
-            for (topic, partition), stable in self._ends(IsolationLevel.READ_COMMITTED).items()
-            if stable < ends[topic, partition]
-        ]
+        """See the function."""
+        return open_transactions(self._site, TOPICS)
 
     def read_all(self) -> Findings:
         """Everything, record by record."""
@@ -161,23 +156,32 @@ class Auditor:
         for batch in log.read(at, bounds.low, bounds.end, READ_SECONDS_MAX):
             yield from batch
 
-    def _ends(self, isolation: IsolationLevel) -> dict[tuple[str, int], int]:
-        # A client of its own each time: an old one would ask with the leader epoch of before a restart.
-        admin = AdminClient({"bootstrap.servers": self._site.cluster.bootstrap, "log_level": 0})
-        places = [
-            KafkaTopicPartition(self._site.settings.kafka.topic(name), partition)
-            for name in TOPICS
-            for partition in range(PARTITIONS)
-        ]
-        answers = admin.list_offsets(
-            dict.fromkeys(places, _OFFSETS.latest()),
-            isolation_level=isolation,
-            request_timeout=ANSWER_SECONDS,
-        )
-        try:
-            return {
-                (place.topic, place.partition): answer.result(2 * ANSWER_SECONDS).offset
-                for place, answer in answers.items()
-            }
-        except KafkaException as error:
-            raise LogUnavailable(f"ends of the topics: {error}") from None
+
+def open_transactions(site: Site, topics: Sequence[str]) -> list[str]:
+    """Partitions that end for readers of committed records before they end for all others. Raises LogUnavailable."""
+    ends = _ends(site, topics, IsolationLevel.READ_UNCOMMITTED)
+    return [
+        f"{topic} {partition}: readable up to {stable} of {ends[topic, partition]}"
+        for (topic, partition), stable in _ends(site, topics, IsolationLevel.READ_COMMITTED).items()
+        if stable < ends[topic, partition]
+    ]
+
+
+def _ends(site: Site, topics: Sequence[str], isolation: IsolationLevel) -> dict[tuple[str, int], int]:
+    # A client of its own each time: an old one would ask with the leader epoch of before a restart.
+    admin = AdminClient({"bootstrap.servers": site.cluster.bootstrap, "log_level": 0})
+    places = [
+        KafkaTopicPartition(site.settings.kafka.topic(name), partition)
+        for name in topics
+        for partition in range(PARTITIONS)
+    ]
+    answers = admin.list_offsets(
+        dict.fromkeys(places, _OFFSETS.latest()), isolation_level=isolation, request_timeout=ANSWER_SECONDS
+    )
+    try:
+        return {
+            (place.topic, place.partition): answer.result(2 * ANSWER_SECONDS).offset
+            for place, answer in answers.items()
+        }
+    except KafkaException as error:
+        raise LogUnavailable(f"ends of the topics: {error}") from None

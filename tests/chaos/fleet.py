@@ -1,11 +1,12 @@
-"""The sender processes: started, killed, stopped, sent away. Each has a guard, so none outlives this process."""
+"""The processes of a service: started, killed, stopped, sent away. Each has a guard, so none outlives this process."""
 
+import contextlib
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ STOPPED_WORDS = '"service_stopped"'
 
 
 @dataclass(slots=True, eq=False)
-class Sender:
+class Member:
     """One process; `taken` while it is being dealt with, for ever if that ends it."""
 
     name: str
@@ -29,83 +30,93 @@ class Sender:
 
 @dataclass(slots=True)
 class Fleet:
-    """All senders of a run; `overdue` counts those that were sent away and did not manage it in order."""
+    """All processes of a run; `overdue` counts those that were sent away and did not manage it in order.
 
-    config: Path
+    `command` is what Python runs, `environment` what a process of this name gets beside ours.
+    """
+
     folder: Path
     rnd: random.Random
-    relays: Collection[str]
-    senders: list[Sender] = field(default_factory=list)
+    command: Sequence[str]
+    noun: str
+    environment: Callable[[str], Mapping[str, str]] = lambda _name: {}
+    members: list[Member] = field(default_factory=list)
     started: int = 0
     overdue: int = 0
 
-    def start(self) -> Sender:
-        """One sender more."""
+    def start(self) -> Member:
+        """One more."""
         self.started += 1
-        name = f"sender-{self.started}"
-        command = (sys.executable, "-m", "postlane.ops", "--config", str(self.config), "outbound")
-        environment = os.environ | {
-            f"POSTLANE_RELAYS__{relay.upper()}__EHLO_NAME": f"{name}.test" for relay in self.relays
-        }
-        server = Server(name, command, self.folder / f"{name}.log", environment)
-        sender = Sender(name, server, _child_of(server))
-        self.senders.append(sender)
-        return sender
+        name = f"{self.noun}-{self.started}"
+        environment = os.environ | self.environment(name)
+        server = Server(name, (sys.executable, *self.command), self.folder / f"{name}.log", environment)
+        member = Member(name, server, _child_of(server))
+        self.members.append(member)
+        return member
 
-    def free(self) -> list[Sender]:
-        """Senders that have begun and that nobody else is dealing with; before its first line none can leave in order."""
-        return [sender for sender in self.senders if not sender.taken and sender.server.log.stat().st_size]
+    def free(self) -> list[Member]:
+        """Those that have begun and that nobody else is dealing with; before its first line none can leave in order."""
+        return [member for member in self.members if not member.taken and member.server.log.stat().st_size]
 
-    def pick(self) -> Sender:
+    def pick(self) -> Member:
         """One of these, at random; nobody else gets it meanwhile."""
-        sender = self.rnd.choice(self.free())
-        sender.taken = True
-        return sender
+        member = self.rnd.choice(self.free())
+        member.taken = True
+        return member
 
-    def kill(self, sender: Sender) -> None:
+    def pick_at(self, port: int) -> Member | None:
+        """The free one that has a connection from this local port."""
+        for member in self.free():
+            with contextlib.suppress(psutil.Error):
+                if any(it.laddr and it.laddr.port == port for it in member.process.net_connections("tcp")):
+                    member.taken = True
+                    return member
+        return None
+
+    def kill(self, member: Member) -> None:
         """SIGKILL."""
-        sender.server.kill()
-        self.senders.remove(sender)
+        member.server.kill()
+        self.members.remove(member)
 
-    def leave(self, sender: Sender) -> None:
+    def leave(self, member: Member) -> None:
         """SIGTERM, and wait for the end."""
-        sender.server.stop()
-        self.overdue += not _stopped(sender)
-        self.senders.remove(sender)
+        member.server.stop()
+        self.overdue += not _stopped(member)
+        self.members.remove(member)
 
-    def pause(self, sender: Sender) -> None:
+    def pause(self, member: Member) -> None:
         """SIGSTOP."""
-        sender.process.send_signal(signal.SIGSTOP)
+        member.process.send_signal(signal.SIGSTOP)
 
-    def resume(self, sender: Sender) -> None:
+    def resume(self, member: Member) -> None:
         """SIGCONT."""
-        sender.process.send_signal(signal.SIGCONT)
-        sender.taken = False
+        member.process.send_signal(signal.SIGCONT)
+        member.taken = False
 
     def died(self) -> list[str]:
-        """Senders that have ended without being told to, with the end of their logs."""
+        """Those that have ended without being told to, with the end of their logs."""
         return [
-            str(sender.server.fault("ended by itself"))
-            for sender in self.senders
-            if not sender.taken and not sender.server.running
+            str(member.server.fault("ended by itself"))
+            for member in self.members
+            if not member.taken and not member.server.running
         ]
 
     def end(self) -> list[str]:
         """End all, whatever they do; those that did not manage it in order."""
-        for sender in self.senders:
-            sender.taken = True
-            if sender.server.running:
-                sender.process.send_signal(signal.SIGCONT)
-                sender.server.ask_to_stop()
-        for sender in self.senders:
-            sender.server.stop()
-        overdue = [f"{sender.name} did not stop in time" for sender in self.senders if not _stopped(sender)]
-        self.senders.clear()
+        for member in self.members:
+            member.taken = True
+            if member.server.running:
+                member.process.send_signal(signal.SIGCONT)
+                member.server.ask_to_stop()
+        for member in self.members:
+            member.server.stop()
+        overdue = [f"{member.name} did not stop in time" for member in self.members if not _stopped(member)]
+        self.members.clear()
         return overdue
 
 
-def _stopped(sender: Sender) -> bool:
-    return STOPPED_WORDS in sender.server.log.read_text("utf-8", "replace")
+def _stopped(member: Member) -> bool:
+    return STOPPED_WORDS in member.server.log.read_text("utf-8", "replace")
 
 
 def _child_of(server: Server) -> psutil.Process:

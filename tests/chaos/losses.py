@@ -14,7 +14,7 @@ import psutil
 
 from chaos.acceptances import Acceptance
 from chaos.cluster import Cluster
-from chaos.fleet import Fleet, Sender
+from chaos.fleet import Fleet, Member
 from chaos.relays import CONNECTIONS
 from chaos.schedule import Disturbance
 from chaos.site import UNCOMMITTED_MAX
@@ -48,6 +48,7 @@ class Losses:
 
     cluster: Cluster
     fleet: Fleet
+    relays: int
     acceptances: list[Acceptance]
     played: list[Loss] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
@@ -57,13 +58,13 @@ class Losses:
         first = len(self.played) % len(self.cluster.brokers) + 1
         second = first % len(self.cluster.brokers) + 1
         in_order = len(self.played) % 2 == 1
-        said = {sender: _size(sender.server.log) for sender in self.fleet.senders}
+        said = {sender: _size(sender.server.log) for sender in self.fleet.members}
         await asyncio.to_thread(self.cluster.take_away, first, crash=True)
         first_gone = time.time()
         say(f"broker {first} is lost")
         await asyncio.sleep(disturbance.alone_seconds)
         await goes_on()
-        ended = self.fleet.started - len(self.fleet.senders)
+        ended = self.fleet.started - len(self.fleet.members)
         await asyncio.to_thread(self.cluster.take_away, second, crash=not in_order)
         both_gone = time.time()
         say(f"broker {second} is {'shut down' if in_order else 'lost'}, too")
@@ -87,7 +88,7 @@ class Losses:
         await asyncio.to_thread(self.cluster.give_back, second)
         say(f"broker {second} is back; {self.played[-1]}")
 
-    async def _wait(self, seconds: float, said: dict[Sender, int], at_work_since: float) -> float:
+    async def _wait(self, seconds: float, said: dict[Member, int], at_work_since: float) -> float:
         """The largest share of a core that a sender took; what is wrong with the waiting goes to `trouble`."""
         await asyncio.sleep(STOPPED_SECONDS)
         before = {sender: _processor_seconds(sender) for sender in self._waiting()}
@@ -109,13 +110,13 @@ class Losses:
                 self.trouble.append(f"{sender.name} waited for Kafka without a word")
         return max(shares)
 
-    def _waiting(self) -> list[Sender]:
+    def _waiting(self) -> list[Member]:
         return [sender for sender in self.fleet.free() if sender.process.is_running()]
 
     def _taken_meanwhile(self, since: float, until: float, senders: int) -> int:
         """How many mails so many senders sent while nothing could be committed."""
         taken = sum(since < acceptance.at < until for acceptance in self.acceptances)
-        bound = senders * (CONNECTIONS * len(self.fleet.relays) + UNCOMMITTED_MAX)
+        bound = senders * (CONNECTIONS * self.relays + UNCOMMITTED_MAX)
         if taken > bound:
             self.trouble.append(f"{taken} mails went out while nothing could be committed: over {bound}")
         return taken
@@ -128,7 +129,7 @@ def standstill_seconds(acceptances: Sequence[Acceptance], moment: float) -> floa
     return after - before
 
 
-def _processor_seconds(sender: Sender) -> float:
+def _processor_seconds(sender: Member) -> float:
     try:
         times = sender.process.cpu_times()
     except psutil.Error:  # it is being killed

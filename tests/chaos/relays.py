@@ -1,13 +1,24 @@
-"""The relays' part of a run's configuration."""
+"""The outbound part of a run's configuration."""
 
 import json
 from collections.abc import Mapping
 
 from chaos.limits import MAIN, PASSWORD, SPARE, USERNAME, Budget
+from chaos.site import OUTCOMES_MAX
 from localstack.ports import HOST
 
 CONNECTIONS = 12  # of each relay, all senders together
 
+OUTBOUND = f"""\
+[outbound]
+commit_outcomes = {OUTCOMES_MAX}
+retry_schedule = "0.2s, 0.6s, 1s*2, 2s"
+memory_delay_seconds = 0.5
+window_mails = 200
+drain_seconds = 4
+# Every ticket has customers of the same few names, and what is refused until the cure is mailed again.
+suppress_unknown_seconds = 0
+"""
 RELAY = f"""\
 [relays.{{name}}]
 host = "{HOST}"
@@ -34,10 +45,11 @@ BY_WEIGHT = f"[{{ {MAIN} = 2, {SPARE} = 1 }}]"
 
 def unlimited(ports: Mapping[str, int]) -> str:
     """Relays that only break."""
-    return "\n".join(
+    sections = (
         RELAY.format(name=name, port=port, hold_seconds=0.2, hold_seconds_max=1)
         for name, port in ports.items()
     )
+    return "\n".join([OUTBOUND, *sections])
 
 
 def limited(ports: Mapping[str, int], budgets: tuple[Budget, ...], seed: int) -> str:
@@ -47,4 +59,4 @@ def limited(ports: Mapping[str, int], budgets: tuple[Budget, ...], seed: int) ->
         + LIMITED.format(budgets=json.dumps([it.words for it in budgets if it.relay == name]))
         for name, port in ports.items()
     ]
-    return "\n".join([*sections, ROUTE.format(relays=BY_WEIGHT if seed % 2 else IN_TURN)])
+    return "\n".join([OUTBOUND, *sections, ROUTE.format(relays=BY_WEIGHT if seed % 2 else IN_TURN)])

@@ -17,7 +17,7 @@ from confluent_kafka import Producer
 
 from chaos.acceptances import JournalTail
 from chaos.audit import Auditor, Findings
-from chaos.fleet import Fleet, Sender
+from chaos.fleet import Fleet, Member
 from chaos.losses import Losses
 from chaos.schedule import SENDERS, Disturbance, Kind, plan_schedule
 from chaos.site import SESSION_TIMEOUT_SECONDS, Site
@@ -62,9 +62,13 @@ class Run:
         self.planned = [record for record in self.records if isinstance(record, PlannedMail)]
         self.schedule = plan_schedule(mails, seed, len(site.cluster.brokers))
         self.fleet = Fleet(
-            site.config, site.folder, random.Random(f"{seed}:victims"), tuple(site.settings.relays)
+            site.folder,
+            random.Random(f"{seed}:victims"),
+            ("-m", "postlane.ops", "--config", str(site.config), "outbound"),
+            "sender",
+            self._greeting,
         )
-        self.losses = Losses(site.cluster, self.fleet, self.tail.acceptances)
+        self.losses = Losses(site.cluster, self.fleet, len(site.settings.relays), self.tail.acceptances)
         self.done = Done()
         self.produced = 0
         self.unrest: list[str] = []
@@ -78,6 +82,13 @@ class Run:
     def progress(self) -> int:
         """How many mails the relay has taken, those that must die among them counted as produced."""
         return len(self._taken) + self._doomed_produced
+
+    def _greeting(self, sender: str) -> dict[str, str]:
+        """The relays' journal knows senders by the name that they give themselves."""
+        return {
+            f"POSTLANE_RELAYS__{relay.upper()}__EHLO_NAME": f"{sender}.test"
+            for relay in self.site.settings.relays
+        }
 
     async def play(self) -> Findings:
         """Play the whole run and read Kafka at its end. Raises RunFault."""
@@ -157,7 +168,7 @@ class Run:
         """Each in its turn, when the relay has taken enough; what takes long goes on beside the next ones."""
         running: list[asyncio.Task[None]] = []
         for disturbance in self.schedule:
-            await _until(partial(self._has_reached, disturbance.at))
+            await until(partial(self._has_reached, disturbance.at))
             say(f"{self.progress} mails: {disturbance.kind.value}")
             running.append(tasks.create_task(self._carry_out(disturbance)))
         await asyncio.gather(*running)
@@ -199,11 +210,11 @@ class Run:
         del disturbance
         sender = await self._victim()
         await asyncio.to_thread(self.fleet.leave, sender)
-        if len(self.fleet.senders) < SENDERS:
+        if len(self.fleet.members) < SENDERS:
             await asyncio.to_thread(self.fleet.start)
 
-    async def _victim(self) -> Sender:
-        await _until(self.fleet.free)
+    async def _victim(self) -> Member:
+        await until(self.fleet.free)
         return self.fleet.pick()
 
     async def _restart_broker(self, disturbance: Disturbance) -> None:
@@ -221,13 +232,13 @@ class Run:
     async def _goes_on(self) -> None:
         """Some mails more, or all there are."""
         more = self.progress + max(1, round(len(self.planned) * GOES_ON_SHARE))
-        await _until(partial(self._has_reached, min(more, len(self.planned))))
+        await until(partial(self._has_reached, min(more, len(self.planned))))
 
     async def _replay(self, disturbance: Disturbance) -> None:
         """The cure, then replay all; again while Kafka is away."""
         del disturbance
         self.sink.process().send_signal(signal.SIGUSR1)
-        await _until(lambda: self.tail.cured is not None)
+        await until(lambda: self.tail.cured is not None)
         for _ in range(REPLAY_TRIES):
             # No restart now: nobody would end what a broker forgets of this transaction (docs/decisions/0006).
             async with self._broker:
@@ -239,7 +250,8 @@ class Run:
         raise RunFault(f"postlane dlq replay failed {REPLAY_TRIES} times, at last: {words}")
 
 
-async def _until(look: Callable[[], object]) -> None:
+async def until(look: Callable[[], object]) -> None:
+    """Wait for something that lies in other processes."""
     while not look():  # noqa: ASYNC110 - what is waited for lies in other processes
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -262,6 +274,13 @@ def _run_replay(config: Path) -> tuple[int, str]:
         return Exit.FAILED, f"no end within {REPLAY_SECONDS:g} s"
     lines = done.stderr.strip().splitlines()
     return done.returncode, f"dlq replay: {lines[-1] if lines else done.returncode}"
+
+
+def end_when_asked() -> None:
+    """SIGTERM ends the run as Ctrl-C does, and everything that it started with it."""
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
 
 
 STARTED = time.monotonic()

@@ -36,16 +36,7 @@ directory = "{{folder}}/blobs"
 domain = "desk.test"
 keys = {{{{ k1 = "a key for tests only" }}}}
 
-[outbound]
-commit_outcomes = {OUTCOMES_MAX}
-retry_schedule = "0.2s, 0.6s, 1s*2, 2s"
-memory_delay_seconds = 0.5
-window_mails = 200
-drain_seconds = 4
-# Every ticket has customers of the same few names, and what is refused until the cure is mailed again.
-suppress_unknown_seconds = 0
-
-{{relays}}
+{{service}}
 
 [http]
 port = 0
@@ -66,8 +57,8 @@ class Site:
     cluster: Cluster
 
     @classmethod
-    def build(cls, folder: Path, relays: str, brokers: int) -> Self:
-        """Start so many brokers and make the topics; `relays` is their part of the configuration. Raises ServerFault."""
+    def build(cls, folder: Path, service: str, brokers: int) -> Self:
+        """Start so many brokers and make the topics; `service` is the part of the configuration that is about it. Raises ServerFault."""
         cluster = Cluster.start(folder, brokers)
         try:
             config = folder / "postlane.toml"
@@ -76,7 +67,7 @@ class Site:
                 copies=min(3, brokers),
                 copies_in_sync=min(2, brokers),
                 folder=folder,
-                relays=relays,
+                service=service,
             )
             config.write_text(text, "utf-8")
             settings = load_settings(config)
