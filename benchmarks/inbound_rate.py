@@ -116,6 +116,7 @@ class Cursors:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "fetch.wait.max.ms": 100,
+                "log_level": 0,
             }
         )
         topic = kafka.topic("mail.inbound.cursor")
