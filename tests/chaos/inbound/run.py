@@ -130,10 +130,14 @@ class Run:
                     unsettled_since, before = time.monotonic(), self.unrest
                 if self.unrest and time.monotonic() - unsettled_since < QUIET_SECONDS_MAX:
                     continue
+                await until(self._all_have_begun)
                 self.trouble += await asyncio.to_thread(self.fleet.end)
                 return await asyncio.to_thread(auditor.read_all, self.other.removed)
             except LogUnavailable:
                 continue
+
+    def _all_have_begun(self) -> bool:
+        return len(self.fleet.free()) == len(self.fleet.members)
 
     def _unrest(self, auditor: Auditor) -> list[str]:
         missing = len(self.delivered) - self.progress
