@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from chaos.audit import READ_SECONDS_MAX, open_transactions
 from chaos.inbound.mail_server import MailServer
-from chaos.inbound.mailboxes import FOLDER, MAILBOXES
+from chaos.inbound.mailboxes import FOLDERS, MAILBOXES
 from chaos.inbound.verdict import Event, Findings
 from chaos.site import PARTITIONS, Site
 from postlane import ports
@@ -86,13 +86,14 @@ class Auditor:
             if after == "nothing":
                 continue
             with self._server.dovecot.client(mailbox) as imap:
-                imap.select(FOLDER, readonly=True)
-                _, answer = imap.uid("SEARCH", "UNSEEN" if after == "flag" else "ALL")
-            left = answer[0].split()
-            if left:
-                found.append(
-                    f"{len(left)} mails of {mailbox} are not settled, such as UID {left[0].decode()}"
-                )
+                for folder in FOLDERS:
+                    imap.select(folder, readonly=True)
+                    _, answer = imap.uid("SEARCH", "UNSEEN" if after == "flag" else "ALL")
+                    if left := answer[0].split():
+                        first = left[0].decode()
+                        found.append(
+                            f"{len(left)} mails of {mailbox}/{folder} are not settled, such as UID {first}"
+                        )
         return found
 
     def open_transactions(self) -> list[str]:

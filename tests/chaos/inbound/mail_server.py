@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from chaos.inbound.mailboxes import DONE, FOLDER, MAILBOXES, TAKEN
+from chaos.inbound.mailboxes import DONE, MAILBOXES, PLACES, TAKEN
 from fakes.dovecot import Dovecot, DovecotOptions, run_dovecot
 
 UID_FILES = ("dovecot-uidlist", "dovecot.index*")  # what a maildir that comes back from a backup has lost
@@ -30,7 +30,7 @@ class MailServer:
             self.dovecot: Dovecot = self._running.enter_context(
                 run_dovecot(log, DovecotOptions(folder=self._folder))
             )
-            self._maildirs = {mailbox: self.dovecot.maildir(mailbox, FOLDER) for mailbox in MAILBOXES}
+            self._maildirs = {place: self.dovecot.maildir(*place) for place in PLACES}
             for mailbox in MAILBOXES:
                 with self.dovecot.client(mailbox) as imap:
                     for folder in (DONE, TAKEN):
@@ -49,22 +49,22 @@ class MailServer:
         options = DovecotOptions(folder=self._folder, ports=ports)
         self.dovecot = self._running.enter_context(run_dovecot(self._log, options))
 
-    def renumber(self, mailbox: str) -> None:
+    def renumber(self, mailbox: str, folder: str) -> None:
         """Another UIDVALIDITY for the folder, under the eyes of everybody who has it open."""
         with self.dovecot.client(mailbox) as imap:
-            imap.select(FOLDER, readonly=True)
+            imap.select(folder, readonly=True)
             before = uid_validity_of(imap)
-        self.dovecot.renumber(mailbox, before + UID_VALIDITY_STEP, FOLDER)
+        self.dovecot.renumber(mailbox, before + UID_VALIDITY_STEP, folder)
 
-    def forget_uids(self, mailbox: str) -> None:
+    def forget_uids(self, mailbox: str, folder: str) -> None:
         """While it is stopped: the next start numbers the folder's mails anew, in another order, under another UIDVALIDITY."""
         for pattern in UID_FILES:
-            for path in self._maildirs[mailbox].glob(pattern):
+            for path in self._maildirs[mailbox, folder].glob(pattern):
                 path.unlink()
 
-    def maildir(self, mailbox: str) -> Path:
-        """Where a delivery agent puts a mail of the polled folder."""
-        return self._maildirs[mailbox]
+    def maildir(self, mailbox: str, folder: str) -> Path:
+        """Where a delivery agent puts a mail of a polled folder."""
+        return self._maildirs[mailbox, folder]
 
     def close(self) -> None:
         """Stop it and remove its mail."""

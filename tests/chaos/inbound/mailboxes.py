@@ -1,10 +1,13 @@
 """The mailboxes of a run, and how Postlane is told to poll them: one for every thing that it can do to a mail whose event is durable."""
 
+import json
+
 from fakes.dovecot import PASSWORD
 from localstack.ports import HOST
 
-FOLDER = "INBOX"
+FOLDERS = ("INBOX", "Work")  # that are polled in each
 MAILBOXES = {"flagged": "flag", "moved": "move", "deleted": "delete", "kept": "nothing"}
+PLACES = tuple((mailbox, folder) for mailbox in MAILBOXES for folder in FOLDERS)
 DONE = "Done"  # where `moved` puts its mail
 TAKEN = "Taken"  # where the other client puts mail that it takes away
 OVERSIZE_BYTES = 65_536  # the least that can be configured
@@ -25,7 +28,8 @@ port = {{port}}
 tls = "none"
 username = "{{name}}"
 password = "{PASSWORD}"
-folder = "{FOLDER}"
+folder = "{FOLDERS[0]}"
+more_folders = {json.dumps(FOLDERS[1:])}
 start = "all"
 after = "{{after}}"
 move_to = "{DONE}"

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from chaos.inbound.mail_server import MailServer, uid_validity_of
-from chaos.inbound.mailboxes import FOLDER, MAILBOXES, TAKEN
+from chaos.inbound.mailboxes import PLACES, TAKEN
 from chaos.inbound.verdict import Event
 from chaos.inbound.workload import Letter
 
@@ -31,7 +31,7 @@ class Postman:
                 self._drop(letter)
 
     def _drop(self, letter: Letter) -> None:
-        place = self._server.maildir(letter.mailbox)
+        place = self._server.maildir(letter.mailbox, letter.folder)
         name = f"{1_795_000_000 + letter.number}.{letter.digest[:16]}.chaos"
         written = place / "tmp" / name
         written.write_bytes(letter.raw)
@@ -49,14 +49,14 @@ class OtherClient:
         self._rnd = random.Random(f"{seed}:other")
 
     def act(self, events: Sequence[Event]) -> None:
-        """One visit in one mailbox; only of these mails anything may be moved or removed."""
-        mailbox = self._rnd.choice(tuple(MAILBOXES))
+        """One visit in one folder; only of these mails anything may be moved or removed."""
+        mailbox, folder = self._rnd.choice(PLACES)
         by_validity: defaultdict[int, dict[int, Event]] = defaultdict(dict)
         for event in events:
-            if event.mailbox == mailbox:
+            if (event.mailbox, event.folder) == (mailbox, folder):
                 by_validity[event.uid_validity][event.uid] = event
         with self._server.dovecot.client(mailbox) as imap:
-            imap.select(FOLDER)
+            imap.select(folder)
             uid_validity = uid_validity_of(imap)
             _, found = imap.uid("SEARCH", "ALL")
             uids = [int(word) for word in found[0].split()]

@@ -11,7 +11,7 @@ from typing import Any
 from chaos.fleet import Fleet, Member
 from chaos.inbound.audit import Auditor, Tail
 from chaos.inbound.mail_server import MailServer
-from chaos.inbound.mailboxes import MAILBOXES
+from chaos.inbound.mailboxes import PLACES
 from chaos.inbound.post import OtherClient, Postman
 from chaos.inbound.schedule import POLLERS, Disturbance, Kind, plan_schedule
 from chaos.inbound.verdict import Findings
@@ -32,6 +32,7 @@ VISIT_SECONDS_MAX = 1.0
 AUDIT_SECONDS = 1.0
 FETCH_SECONDS_MAX = 5.0  # so long a kill waits for a poller at work
 WORK_SECONDS_MAX = 0.3  # a few mails are made events, committed and settled within it
+RENUMBERED = 3  # folders of all that there are
 GAP_SECONDS_MAX = (
     2.0  # between two disturbances, when many are due at once: a poller must come to work to be hit there
 )
@@ -59,7 +60,7 @@ class Run:
         self.tail = Tail(site)
         self.other = OtherClient(server, self.seed)
         # Only these: a folder that is scanned again would get back what had been lost.
-        self._renumbered = random.Random(f"{self.seed}:renumbered").sample(tuple(MAILBOXES), 2)
+        self._renumbered = random.Random(f"{self.seed}:renumbered").sample(PLACES, RENUMBERED)
         self._stands_still = False  # no mail became an event for long: what is missing does not come any more
         self._broker = asyncio.Lock()
         self._mailboxes = asyncio.Lock()  # who delivers, visits, stops the mail server or changes its numbers
@@ -222,15 +223,15 @@ class Run:
         async with self._mailboxes:
             await asyncio.to_thread(self.server.take_away)
             if disturbance.kind is Kind.RESTORE:
-                self.server.forget_uids(self._next_renumbered())
+                self.server.forget_uids(*self._next_renumbered())
             await asyncio.sleep(disturbance.pause_seconds)
             await asyncio.to_thread(self.server.give_back)
 
     async def _renumber(self, disturbance: Disturbance) -> None:
         del disturbance
         async with self._mailboxes:
-            await asyncio.to_thread(self.server.renumber, self._next_renumbered())
+            await asyncio.to_thread(self.server.renumber, *self._next_renumbered())
 
-    def _next_renumbered(self) -> str:
-        self._renumbered.reverse()
+    def _next_renumbered(self) -> tuple[str, str]:
+        self._renumbered = self._renumbered[1:] + self._renumbered[:1]
         return self._renumbered[0]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chaos.inbound.mailboxes import FOLDER, MAILBOXES
+from chaos.inbound.mailboxes import FOLDERS, PLACES
 from chaos.inbound.schedule import FULL_RUN, FULL_RUN_MAILS, Kind, counts, plan_schedule
 from chaos.inbound.verdict import Event, Findings, Verdict, judge
 from chaos.inbound.wire import plan_snag
@@ -17,7 +17,7 @@ from postlane.core.events.received import MailboxCursor, ParseStatus
 
 def letter(number: int, mailbox: str) -> Letter:
     return Letter(
-        number=number, mailbox=mailbox, folder=FOLDER, raw=b"mail %d" % number, appended=False, flags=""
+        number=number, mailbox=mailbox, folder=FOLDERS[0], raw=b"mail %d" % number, appended=False, flags=""
     )
 
 
@@ -29,7 +29,7 @@ def event(number: int, uid: int) -> Event:
         partition=0,
         offset=uid * 10,
         mailbox=LETTERS[number].mailbox,
-        folder=FOLDER,
+        folder=FOLDERS[0],
         uid_validity=7,
         uid=uid,
         digest=LETTERS[number].digest,
@@ -43,7 +43,7 @@ EVENTS = (event(0, 1), event(1, 2), event(2, 1))
 def cursor(mailbox: str, produced: int) -> MailboxCursor:
     return MailboxCursor(
         mailbox=mailbox,
-        folder=FOLDER,
+        folder=FOLDERS[0],
         uid_validity=7,
         uid=produced,
         settled_uid=produced,
@@ -150,7 +150,7 @@ def test_the_seed_decides_everything() -> None:
 def test_letters_differ_and_reach_every_mailbox() -> None:
     letters = plan_letters(300, 1)
     assert len({one.digest for one in letters}) == 300
-    assert {one.mailbox for one in letters} == set(MAILBOXES)
+    assert {(one.mailbox, one.folder) for one in letters} == set(PLACES)
     assert {one.appended for one in letters} == {True, False}
     assert any(one.oversize for one in letters)
     assert sum(plan_bursts(300, 1)) == 300

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass
 from hashlib import sha256
 
-from chaos.inbound.mailboxes import FOLDER, MAILBOXES, OVERSIZE_BYTES
+from chaos.inbound.mailboxes import OVERSIZE_BYTES, PLACES
 
 OVERSIZE_SHARE = 0.01
 HOSTILE_SHARE = 0.08
@@ -57,10 +57,11 @@ def plan_bursts(mails: int, seed: int) -> list[int]:
 
 def _plan_letter(rnd: random.Random, seed: int, number: int) -> Letter:
     appended = rnd.random() < APPENDED_SHARE
+    mailbox, folder = rnd.choice(PLACES)
     return Letter(
         number=number,
-        mailbox=rnd.choice(tuple(MAILBOXES)),
-        folder=FOLDER,
+        mailbox=mailbox,
+        folder=folder,
         raw=_mail(rnd, seed, number),
         appended=appended,
         flags=rnd.choice(("\\Seen", "\\Flagged", "\\Seen \\Answered"))
