@@ -1,6 +1,7 @@
 """What Kafka, the blob store and the mailboxes hold, read as any other program would read them."""
 
 import asyncio
+import contextlib
 import imaplib
 import re
 import threading
@@ -15,7 +16,7 @@ from chaos.inbound.mailboxes import FOLDERS, MAILBOXES
 from chaos.inbound.verdict import Event, Findings
 from chaos.site import PARTITIONS, Site
 from postlane import ports
-from postlane.adapters.avro_codec import Codec
+from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.received import MailboxCursor, MailReceived
@@ -107,20 +108,24 @@ class Auditor:
             for partition in range(PARTITIONS)
             for record in self._records(MAIN, partition)
         ]
-        cursors = {
-            record.key: self._codec.decode(MailboxCursor, record.value)
-            for partition in range(PARTITIONS)
-            for record in self._records(CURSOR, partition)
-        }
         return Findings(
             events=[_event(*one) for one in received],
             unreadable=asyncio.run(self._unreadable({one.raw for one, _, _ in received})),
-            cursors=tuple(cursors.values()),
+            cursors=self._cursors(),
             kept={mailbox: self._kept(mailbox) for mailbox in MAILBOXES},
             unsettled=self.unsettled(),
             removed=removed,
             open_transactions=self.open_transactions(),
         )
+
+    def _cursors(self) -> list[MailboxCursor]:
+        """The newest of each folder; other records of the topic are about something else."""
+        cursors: dict[bytes | None, MailboxCursor] = {}
+        for partition in range(PARTITIONS):
+            for record in self._records(CURSOR, partition):
+                with contextlib.suppress(Undecodable):
+                    cursors[record.key] = self._codec.decode(MailboxCursor, record.value)
+        return list(cursors.values())
 
     async def _unreadable(self, refs: Iterable[BlobRef]) -> list[str]:
         blobs, unreadable = BlobDirectory(self._site.settings.blobs.directory), []
