@@ -12,6 +12,7 @@ DONE = "Done"  # where `moved` puts its mail
 TAKEN = "Taken"  # where the other client puts mail that it takes away
 OVERSIZE_BYTES = 65_536  # the least that can be configured
 COMMAND_TIMEOUT_SECONDS = 3.0
+PARSE_SECONDS_MAX = 3.0  # a poller may be stopped for longer and keep its partitions
 
 INBOUND = f"""\
 [inbound]
@@ -20,6 +21,7 @@ idle_seconds = 5
 command_timeout_seconds = {COMMAND_TIMEOUT_SECONDS}
 oversize_bytes = {OVERSIZE_BYTES}
 drain_seconds = 4
+parse_seconds_max = {PARSE_SECONDS_MAX}
 """
 MAILBOX = f"""\
 [mailboxes.{{name}}]

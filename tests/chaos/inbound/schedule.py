@@ -74,8 +74,9 @@ def _pause_seconds(rnd: random.Random, kind: Kind, index: int, session_timeout_s
         case Kind.KILL | Kind.BROKER_CRASH | Kind.BROKER_RESTART | Kind.MAIL_SERVER_RESTART:
             return rnd.uniform(0.0, 3.0)
         case Kind.STOP:  # the first one is always missed by the group, of the others two in three
-            beyond = session_timeout_seconds if index % 3 != 1 else 0.0
-            return beyond + rnd.uniform(0.5, 3.0)
+            if index % 3 == 1:
+                return rnd.uniform(0.5, session_timeout_seconds)
+            return session_timeout_seconds + rnd.uniform(0.5, 3.0)
         case Kind.IMAP_CUT:
             return rnd.choice((0.0, rnd.uniform(0.2, 3.0)))
         case Kind.IMAP_STALL:  # shorter and longer than the deadline of a command
