@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-BYTES_MIN, BYTES_MAX = 2_000, 40_000
+SIZE_MIN, SIZE_MAX = 2_000, 32_000  # of the text; markup comes on top
+SIZE_LOG_MEAN, SIZE_LOG_DEVIATION = 9.0, 0.75
 WORDS = [
     "the",
     "invoice",
@@ -79,7 +80,7 @@ def sample_mails(count: int, seed: int = 1) -> Iterator[bytes]:
 def sample_mail(number: int, seed: int = 1) -> bytes:
     """The mail of this number."""
     rnd = random.Random(f"{seed}:{number}")
-    size = int(min(BYTES_MAX, max(BYTES_MIN, rnd.lognormvariate(9.07, 0.75))))
+    size = int(min(SIZE_MAX, max(SIZE_MIN, rnd.lognormvariate(SIZE_LOG_MEAN, SIZE_LOG_DEVIATION))))
     head = _head(rnd, number)
     kind = rnd.choices((_plain, _alternative, _mixed), (30, 50, 20))[0]
     return (head + kind(rnd, max(300, size - len(head)))).replace("\n", "\r\n").encode()
