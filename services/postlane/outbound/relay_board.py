@@ -81,15 +81,16 @@ class RelayBoard:
         return 0
 
     def begin(self, attempt: Attempt, now: float) -> Errand | None:
-        """Start the mail at the relay whose turn it is; None where it has more recipients than what is left of all budgets."""
+        """Start the mail at the relay whose turn it is; None where it has more recipients than what is left of all budgets, or a lease has just ended."""
         route, (_, recipients) = self.routes[attempt.route], addressees(attempt)
         ready = {relay: self._readiness(relay, len(recipients), now) for relay in route.relays}
         relay = self._turns.choose(route, ready)
         if relay is None:
             self._wanted[attempt.route] = len(recipients)  # else small ones would pass it for ever
             return None
-        self.started += 1
-        return self.desks[relay].begin(attempt, now)
+        errand = self.desks[relay].begin(attempt, now)
+        self.started += errand is not None
+        return errand
 
     def route_hold(self, route: str, now: float) -> Hold | None:
         """The hold that ends first, where all of a route's relays are held."""

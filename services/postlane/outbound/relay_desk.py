@@ -138,14 +138,16 @@ class RelayDesk:
 
     def permission(self, recipients: int, now: float) -> Permission:
         """Whether a mail to so many may start, if need be with a part of them."""
-        return self.governor.may_start(self._part(recipients, now), now)
+        return self._part(recipients, now)[1]
 
-    def begin(self, attempt: Attempt, now: float) -> Errand:
-        """It starts; `permission` has just allowed it. The caller sees to it that it ends."""
+    def begin(self, attempt: Attempt, now: float) -> Errand | None:
+        """It starts, and the caller sees to it that it ends; None where what `permission` has just allowed is over, as a lease may be."""
         request, recipients = addressees(attempt)
+        part, permission = self._part(len(recipients), now)
+        if not isinstance(permission, Start):
+            return None
         sender = sender_of(request.from_address.address, request.envelope_from)
         trial = self._parts.senders.begin(sender, now, _jitter())
-        part = self._part(len(recipients), now)
         ticket = None if isinstance(trial, SenderHeld) else self.governor.started(part, now)
         return Errand(self, attempt, request, trial, ticket, recipients[:part], recipients[part:])
 
@@ -165,11 +167,14 @@ class RelayDesk:
             log.info("relay_probe_wanted", relay=self.name)
         return self._parts.senders.probe_now(now)
 
-    def _part(self, recipients: int, now: float) -> int:
-        """To how many of them a mail may go at once."""
+    def _part(self, recipients: int, now: float) -> tuple[int, Permission]:
+        """To how many of them a mail may go at once, and whether it may now."""
         part = min(recipients, self._parts.recipients_max or recipients)
         permission = self.governor.may_start(part, now)
-        return permission.most if isinstance(permission, TooLarge) else part
+        if isinstance(permission, TooLarge):
+            part = permission.most
+            permission = self.governor.may_start(part, now)
+        return part, permission
 
     async def deliver(self, errand: Errand) -> Delivery:
         """Make one attempt. A fault of ours counts as one, too: a mail must neither be lost for it nor sent for ever."""
