@@ -34,7 +34,7 @@ CAUSE_NO_LEASE = "no_lease"
 ABSENT_SECONDS = 30.0  # mail waited for so long without a lease: longer than a take-over by another allocator
 UNANSWERED_SECONDS = 2.0  # a report is the allocator's to judge; so long its word is waited for
 BUSY_SECONDS = 10.0  # so long after the last waiting mail a rate is still wanted whole
-IDLE_SHARE = 0.01  # of a budget is kept in hand for the first mails after a rest
+IDLE_SHARE = 0.01  # of what is left of a budget is kept in hand for the first mails after a rest
 IDLE_UNITS_MAX = 20
 RECENT_SECONDS = 60  # what was used in them is wanted again
 
@@ -84,6 +84,7 @@ class RelayShare:
         self._asked_at = steady()
         self._granted_at = self._asked_at
         self._busy_at = float("-inf")
+        self._starved_at: dict[str, float] = {}
         self._passes: dict[Ticket, Pass] = {}
         self._standing: _Standing | None = None
         self._recent: deque[tuple[int, Mapping[str, int]]] = deque()
@@ -227,17 +228,23 @@ class RelayShare:
             self._recent.popleft()
         return Demand(
             capacities={CONNECTIONS: connections} | rates,
-            budgets={budget.name: self._wanted(budget, waiting) for budget in self.terms.budgets},
+            budgets={budget.name: self._wanted(budget, waiting, now) for budget in self.terms.budgets},
             sessions=0 if self._sink is None else self._sink.sessions,
         )
 
-    def _wanted(self, budget: Budget, waiting: int) -> int:
-        """As much as may be had while mail waits for more than is in hand; else about what a lease's time has lately used."""
+    def _wanted(self, budget: Budget, waiting: int, now: float) -> int:
+        """As much as may be had while mail waits for more than is in hand; else about what a lease's time has lately used.
+
+        A mail to many people waits for more units than mails are waiting. Towards a budget's end nothing is kept in hand for later.
+        """
         most = self._budgets.parcel_max(budget)
-        if waiting > self._in_hand(budget.name):
+        if self._budgets.starved(budget.name):
+            self._starved_at[budget.name] = now
+        starved = waiting and now - self._starved_at.get(budget.name, float("-inf")) < BUSY_SECONDS
+        if starved or waiting > self.holder.purse.has(budget.name, now):
             return most
         recent = sum(costs[budget.name] for _, costs in self._recent)
-        idle = min(IDLE_UNITS_MAX, int(budget.limit * IDLE_SHARE))
+        idle = max(0, min(IDLE_UNITS_MAX, int(self._budgets.left(budget) * IDLE_SHARE)))
         return min(most, idle + round(recent * self.terms.lease_seconds / RECENT_SECONDS))
 
     def _amount(self, capacity: str) -> int:

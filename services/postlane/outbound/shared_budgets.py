@@ -28,6 +28,7 @@ class SharedBudgets:
         self._onlooker = onlooker
         self._words: dict[str, Words] = {words.key: words for words in relay.budgets}
         self._filled: dict[str, tuple[int, int, Limit]] = {}
+        self._in_hand: dict[str, UnitsInHand] = {}
 
     def limits(self, amount: HowMuch, in_hand: HowMuch) -> tuple[Limit, ...]:
         """For the governor; `amount` says what is leased of a rate, `in_hand` how many units of a budget can be spent."""
@@ -50,6 +51,18 @@ class SharedBudgets:
         limit = budget.limit_in(budget.window.span(time.time()))
         return budget.parcel_max(self._terms.lease_seconds, limit)
 
+    def left(self, budget: Budget) -> int:
+        """How many units today nobody has been granted, as far as is known here."""
+        now = time.time()
+        span = budget.window.span(now)
+        return budget.limit_in(span) - self._onlooker.books.used(budget, span, now)
+
+    def starved(self, budget: str) -> bool:
+        """Whether a mail has had to wait for units since this was last asked."""
+        limit = self._in_hand[budget]
+        starved, limit.starved = limit.starved, False
+        return starved
+
     def used(self, budget: Budget, now_us: int) -> Limit:
         """The budget's ledger as all senders have filled it; made anew when something was heard, and each second."""
         version, second = self._onlooker.version, now_us // MICRO
@@ -69,7 +82,7 @@ class SharedBudgets:
             return self.parcel_max(budget)
 
         name, hand = self._ledger(budget), _of(in_hand, budget.name)
-        yield UnitsInHand(name, hand, most)
+        yield self._in_hand.setdefault(budget.name, UnitsInHand(name, hand, most))
         yield SharedLedger(used, hand, name)
 
     def _ledger(self, budget: Budget) -> Limit:
