@@ -312,7 +312,9 @@ class Sender:
                 owner.stop_starting()
 
     def _waiting(self, relay: str) -> int:
-        """How many mails could go by this relay at once, for all that their lanes know."""
+        """How many mails could go by this relay at once, for all that their lanes know and this sender itself."""
+        if self.parts.relays.desks[relay].governor.stopped_here(time.time()) is not None:
+            return 0
         routes = [name for name, route in self.parts.relays.routes.items() if relay in route.relays]
         return sum(owner.lanes.queue.waiting(route) for owner in self._owners.values() for route in routes)
 

@@ -193,17 +193,21 @@ class Governor:
         return now if self.circuit.trip is None else self.circuit.trip.until
 
     def _stopped(self, now: float) -> Hold | None:
-        """A person's pause, else the circuit's hold, else that of all senders, else that nothing is granted to us."""
+        """What stops this sender, else the hold of all senders, else that nothing is granted to us."""
+        hold = self.stopped_here(now)
+        if hold is not None or self._share is None:
+            return hold
+        trip = None if self._share.may_probe() else self._share.trip()
+        return self._share.absence(now) if trip is None else self._hold_of(trip)
+
+    def stopped_here(self, now: float) -> Hold | None:
+        """A person's pause, else the circuit's hold: whatever the other senders do, this one starts nothing and needs no share."""
         if self._pause is not None and self._pause.until is not None and now >= self._pause.until:
             self.resume()
         if self._pause is not None:
             return self._pause
         trip = self.circuit.trip if self.circuit.at(now) is CircuitState.HELD else None
-        if trip is None and self._share is not None and not self._share.may_probe():
-            trip = self._share.trip()
-        if trip is not None:
-            return self._hold_of(trip)
-        return None if self._share is None else self._share.absence(now)
+        return None if trip is None else self._hold_of(trip)
 
     @property
     def trip(self) -> Trip | None:
