@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -204,6 +204,9 @@ class RelayShare:
             sink.cut()
 
     def _step(self, event: HolderEvent) -> None:
+        if self._sink is not None and not isinstance(event, Demand):
+            # A request may go out with any event, and others get what it does not name as used.
+            self.holder.demand = replace(self.holder.demand, sessions=self._sink.sessions)
         for lease in holding.step(self.holder, event, self._steady()):
             self._write(lease)
         known = self.holder.held

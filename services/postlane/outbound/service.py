@@ -109,7 +109,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         finally:
             await asyncio.to_thread(member.close)
             await asyncio.gather(relays.close(), notifier.close())
-            await sharing.close()
+            await sharing.close()  # what it says of sessions is that there are none left
             await allocation.close()
 
 
