@@ -14,7 +14,7 @@ class _Cut(Exception):
 class ScriptedRelay:
     """One server; `taken` lists what arrived, `greeted_as` the names in EHLO, `sessions` counts connections.
 
-    With a `guard` nobody sends without a token that it lets in.
+    With a `guard` nobody sends without a token that it lets in. While `judges` is cleared, a final dot waits for its answer, while `lets_go` is, a QUIT.
     """
 
     def __init__(self, script: RelayScript | None = None, guard: BearerGuard | None = None) -> None:
@@ -24,6 +24,10 @@ class ScriptedRelay:
         self.greeted_as: list[str] = []
         self.sessions = 0
         self.open_at_once_max = 0
+        self.goodbyes = 0
+        self.judges, self.lets_go = asyncio.Event(), asyncio.Event()
+        self.judges.set()
+        self.lets_go.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -75,6 +79,8 @@ class _Session:
             line = (await self.reader.readuntil(b"\r\n")).decode().rstrip("\r\n")
             verb = line.upper()
             if verb == "QUIT":
+                self.relay.goodbyes += 1
+                await self.relay.lets_go.wait()
                 await self.say("221 2.0.0 Bye")
                 return
             if verb.startswith("DATA"):
@@ -135,6 +141,7 @@ class _Session:
         script = self.relay.script
         if Phase.FINAL not in script.stops or script.stops[Phase.FINAL] is None:
             self.relay.taken.append(mail)
+        await self.relay.judges.wait()
         await self.say(await self.answer(Phase.FINAL, script.accepts))
 
     async def answer(self, phase: Phase, usual: str) -> str:

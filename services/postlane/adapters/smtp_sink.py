@@ -34,6 +34,7 @@ class SmtpSink:
         self._tls = relay_tls(name, relay)
         self._tokens = None if relay.oauth is None else TokenSource(name, relay.oauth, note=note_grant)
         self._own_name = relay.ehlo_name
+        self._allowed = relay.connections
         self._slots = asyncio.Semaphore(relay.connections)  # each open session holds one, except idle ones
         self._idle: deque[tuple[float, SmtpSession]] = deque()  # oldest first, with the time it became idle
         self._busy: set[SmtpSession] = set()
@@ -41,9 +42,11 @@ class SmtpSink:
         self._leaving: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
+        self._cuts = 0
 
     async def send(self, envelope: Envelope, message: bytes) -> Transcript:
         """Make one attempt and return what the relay said; never raises for what a relay or the network does."""
+        cuts = self._cuts
         await self._slots.acquire()
         session: SmtpSession | None = None
         try:
@@ -53,7 +56,7 @@ class SmtpSink:
                 if not _was_dead(transcript.stopped):
                     return transcript
                 session.cut()
-            session, refusal = await self._fresh_session()
+            session, refusal = await self._fresh_session(cuts)
             if refusal is not None:
                 return Transcript(relay=self._name, stopped=refusal)
             return await self._attempt(session, envelope, message)
@@ -79,12 +82,14 @@ class SmtpSink:
         return len(self._busy) + len(self._idle) + len(self._opening) + len(self._leaving)
 
     def trim(self, sessions: int) -> None:
-        """End idle sessions above so many in all, the oldest first."""
+        """Keep to so many in all from now on: idle ones above it are ended, the oldest first."""
+        self._allowed = sessions
         while self._idle and len(self._busy) + len(self._idle) + len(self._opening) > sessions:
             self._leave(self._idle.popleft()[1].quit())
 
     def cut(self) -> None:
-        """Drop every connection at once; attempts end as lost."""
+        """Drop every connection at once; attempts end as lost, also those that have none yet."""
+        self._cuts += 1
         for opening in self._opening:
             opening.reschedule(0)
         for session in self._busy:
@@ -111,13 +116,19 @@ class SmtpSink:
             session.cut()
         return None
 
-    async def _fresh_session(self) -> tuple[SmtpSession, Answer | None]:
+    async def _fresh_session(self, cuts: int) -> tuple[SmtpSession, Answer | None]:
+        """A session for a mail that came when there had been so many cuts: one that was meant for it opens none."""
         if self._own_name is None:
             self._own_name = await asyncio.to_thread(_host_name)
+        # A relay counts a session until its QUIT: the next one waits for that where it would be one too many.
+        while self._leaving and self.sessions >= self._allowed:
+            await asyncio.wait(self._leaving, return_when=asyncio.FIRST_COMPLETED)
         link = SmtpLink(self._relay, self._own_name, self._tls, self._tokens)
         session = SmtpSession(self._name, link)
         if self._closed:
             return session, _SHUTTING_DOWN
+        if cuts != self._cuts:
+            return session, _CUT
         try:
             async with asyncio.timeout(None) as deadline:  # close() ends it by setting the time
                 self._opening.add(deadline)

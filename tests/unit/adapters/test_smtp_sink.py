@@ -56,6 +56,94 @@ async def test_sessions_are_used_again(relay: ScriptedRelay) -> None:
     await sink.close()
 
 
+async def test_sessions_count_until_their_goodbye_is_over(relay: ScriptedRelay) -> None:
+    sink = await sink_to(relay, connections=4)
+    assert sink.sessions == 0
+    relay.script.hangs = Phase.CONNECT
+    opening = asyncio.create_task(sink.send(ENVELOPE, CONTENT))
+    await until(lambda: relay.open_now == 1)
+    assert sink.sessions == 1
+    opening.cancel()
+    await asyncio.wait({opening})
+    assert sink.sessions == 0
+    relay.script.hangs = None
+    await until(lambda: relay.open_now == 0)
+    relay.judges.clear()
+    working = [asyncio.create_task(sink.send(ENVELOPE, CONTENT)) for _ in range(2)]
+    await until(lambda: relay.open_now == 2)
+    assert sink.sessions == 2
+    relay.judges.set()
+    await asyncio.gather(*working)
+    assert sink.sessions == 2, "idle ones are open, too"
+    sink.trim(0)
+    assert sink.sessions == 2, "they are saying goodbye"
+    await until(lambda: sink.sessions == 0)
+    await until(lambda: relay.open_now == 0)
+    await sink.close()
+
+
+async def test_trim_ends_the_oldest_idle_sessions_and_no_mail(relay: ScriptedRelay) -> None:
+    sink = await sink_to(relay, connections=4)
+    await asyncio.gather(*(sink.send(ENVELOPE, CONTENT) for _ in range(4)))
+    sink.trim(4)
+    assert relay.open_now == sink.sessions == 4
+    relay.judges.clear()
+    sending = [asyncio.create_task(sink.send(ENVELOPE, CONTENT)) for _ in range(2)]
+    await until(lambda: len(relay.taken) == 6)
+    sink.trim(3)
+    await until(lambda: relay.open_now == 3)
+    sink.trim(1)
+    await until(lambda: relay.open_now == 2)
+    relay.judges.set()
+    assert all(transcript.accepted for transcript in await asyncio.gather(*sending))
+    assert relay.sessions == 4
+    await sink.close()
+
+
+@pytest.mark.parametrize("settings", [{"mails_per_connection": 1}, {"idle_seconds": 0}])
+async def test_a_goodbye_takes_the_place_of_a_session(
+    relay: ScriptedRelay, settings: dict[str, float]
+) -> None:
+    sink = await sink_to(relay, connections=4, **settings)
+    sink.trim(1)
+    assert (await sink.send(ENVELOPE, CONTENT)).accepted
+    relay.lets_go.clear()
+    assert sink.sessions == 1
+    sending = asyncio.create_task(sink.send(ENVELOPE, CONTENT))
+    await until(lambda: relay.goodbyes == 1)
+    assert not sending.done()
+    relay.lets_go.set()
+    assert (await asyncio.wait_for(sending, timeout=5)).accepted
+    assert relay.open_at_once_max == 1
+    await sink.close()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("phase", [Phase.CONNECT, Phase.MAIL, Phase.FINAL])
+async def test_cut_ends_what_is_under_way_and_the_sink_goes_on(
+    relay: ScriptedRelay, phase: Phase, kept: bool
+) -> None:
+    sink = await sink_to(relay, connections=1)
+    if kept and phase is not Phase.CONNECT:
+        await sink.send(ENVELOPE, CONTENT)
+    relay.script.hangs, opened = phase, relay.sessions
+    sending = [asyncio.create_task(sink.send(ENVELOPE, CONTENT)) for _ in range(2)]
+    await asyncio.wait_for(relay.script.hanging.wait(), timeout=5)
+    sink.cut()
+    stops = [(await asyncio.wait_for(task, timeout=5)).stopped for task in sending]
+    assert all(isinstance(stopped, Lost) for stopped in stops)
+    assert [stopped.phase for stopped in stops if stopped] == [
+        phase if not kept or phase is Phase.FINAL else Phase.CONNECT,
+        Phase.CONNECT,
+    ], "a mail that waits for a session and one whose kept session was cut open none any more"
+    await until(lambda: relay.open_now == 0)
+    assert sink.sessions == 0
+    assert relay.sessions - opened <= 1
+    relay.script.hangs = None
+    assert (await sink.send(ENVELOPE, CONTENT)).accepted
+    await sink.close()
+
+
 async def test_idle_sessions_are_ended(relay: ScriptedRelay) -> None:
     sink = await sink_to(relay, connections=4, idle_seconds=0.05)
     await asyncio.gather(*(sink.send(ENVELOPE, CONTENT) for _ in range(4)))
