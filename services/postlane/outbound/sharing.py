@@ -53,6 +53,7 @@ class Sharing:
         self._publisher = parts.event_log.publisher(parts.holder)
         self._following: Following | None = None
         self._estates = Estates(parts.relays)
+        self._fault: Exception | None = None
         self.shares = {
             name: RelayShare(limits, parts.holder, self._write, parts.steady)
             for name, limits in parts.relays.items()
@@ -61,17 +62,23 @@ class Sharing:
     async def run(
         self, waiting: Callable[[str], int], flowing: Callable[[str], bool], tick_seconds: float
     ) -> None:
-        """Hear and ask, for ever; `waiting` says how many mails could go by a relay, `flowing` whether others of its routes are in flight."""
+        """Hear and ask, for ever; `waiting` says how many mails could go by a relay, `flowing` whether others of its routes are in flight.
+
+        Raises what went wrong with a record that was heard.
+        """
         self._live()
         await self._follow()
-        looked_at = float("-inf")
-        while True:
-            if self._parts.steady() - looked_at >= ESTATES_SECONDS:
-                looked_at = self._parts.steady()
-                await self._clear_estates()
+        # Apart, because leases end while the threads that look at files are all taken.
+        await asyncio.gather(self._tick(waiting, flowing, tick_seconds), self._clear_estates())
+
+    async def _tick(
+        self, waiting: Callable[[str], int], flowing: Callable[[str], bool], tick_seconds: float
+    ) -> None:
+        while self._fault is None:
             for name, share in self.shares.items():
                 share.tick(waiting(name), flowing=flowing(name))
             await asyncio.sleep(tick_seconds)
+        raise self._fault
 
     async def close(self) -> None:
         """The last attempt is over: say so, and wait a moment until Kafka has it."""
@@ -93,8 +100,10 @@ class Sharing:
             )
 
     async def _clear_estates(self) -> None:
-        for lease in self._estates.died(await asyncio.to_thread(self._parts.life_signs.dead)):
-            self._write(lease)
+        while True:
+            for lease in self._estates.died(await asyncio.to_thread(self._parts.life_signs.dead)):
+                self._write(lease)
+            await asyncio.sleep(ESTATES_SECONDS)
 
     async def _follow(self) -> None:
         failures = 0
@@ -116,12 +125,24 @@ class Sharing:
         return starts
 
     def _heard(self, records: list[LogRecord]) -> None:
-        """In the follower's thread."""
-        entries = self._parts.records.entries(records)
+        """In the follower's thread. After a fault nothing is heard any more: without all records a share knows nothing."""
+        try:
+            entries = self._parts.records.entries(records)
+        except Exception as error:
+            self._fault = error
+            raise
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
             self._loop.call_soon_threadsafe(self._hear, entries)
 
     def _hear(self, entries: list[Entry]) -> None:
+        if self._fault is not None:
+            return
+        try:
+            self._take_in(entries)
+        except Exception as error:  # noqa: BLE001 - whatever it is, `run` raises it, and the process begins anew
+            self._fault = error
+
+    def _take_in(self, entries: list[Entry]) -> None:
         for entry in entries:
             forgotten = self._estates.heard(entry)
             if forgotten is not None:
