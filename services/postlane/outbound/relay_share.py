@@ -1,8 +1,8 @@
 """One sender's share of one relay at work: the holder's records, put before the governor as connections, units and holds."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -87,7 +87,9 @@ class RelayShare:
         self._starved_at: dict[str, float] = {}
         self._passes: dict[Ticket, Pass] = {}
         self._standing: _Standing | None = None
-        self._recent: deque[tuple[int, Mapping[str, int]]] = deque()
+        self._recent: deque[tuple[int, Counter[str]]] = (
+            deque()
+        )  # what mails cost, by the second in which they started
         self._budgets = SharedBudgets(relay, self.terms, self.onlooker)
         self.limits = self._budgets.limits(self._amount, self._in_hand)
 
@@ -144,7 +146,10 @@ class RelayShare:
         leave = holding.start(self.holder, costs, self._asked_at)
         assert isinstance(leave, Pass), f"the governor let a mail start for which there is no leave: {leave}"
         self._passes[ticket] = leave
-        self._recent.append((int(self._asked_at), costs))
+        second = int(self._asked_at)
+        if not self._recent or self._recent[-1][0] != second:
+            self._recent.append((second, Counter()))
+        self._recent[-1][1].update(costs)
 
     def ended(self, ticket: Ticket, ending: Ending) -> None:
         """See Share."""

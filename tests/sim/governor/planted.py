@@ -197,9 +197,9 @@ class AnswerEndsPause(_Governor):
     """The answer to a mail that was in flight ends a person's pause."""
 
     class type_(Governor):  # noqa: N801
-        def _answered(self, ticket: Ticket, now: float) -> None:
+        def _answered(self, ticket: Ticket, now: float, *, current: bool) -> None:
             self._pause = None
-            super()._answered(ticket, now)
+            super()._answered(ticket, now, current=current)
 
 
 class ProbeForgotten(_Governor):

@@ -68,7 +68,7 @@ class Governor:
         self._pause: Hold | None = None
         self._shortage: Hold | None = None
         self._held_since: float | None = None
-        self._flying: set[Ticket] = set()
+        self._flying: dict[Ticket, int] = {}  # with the share's round in which it started
         self._tickets = 0
 
     @property
@@ -110,21 +110,21 @@ class Governor:
             self._shortage = None  # it was a larger mail's: others go
         self._tickets += 1
         ticket = Ticket(self._tickets, recipients, self.circuit.round)
-        self._flying.add(ticket)
+        self._flying[ticket] = 0 if self._share is None else self._share.round
         if self._share is not None:
             self._share.started(ticket)
         return ticket
 
     def ended(self, ticket: Ticket, ending: Ending, now: float) -> None:
         """A mail has come back. Raises KeyError for one that has already."""
-        self._flying.remove(ticket)
+        current = self._flying.pop(ticket) == (0 if self._share is None else self._share.round)
         match ending:
             case Answered():
                 self._settle(ticket, now, used=True)
-                self._answered(ticket, now)
+                self._answered(ticket, now, current=current)
             case TurnedAway():
                 self._settle(ticket, now, used=ending.counted)
-                self._turned_away(ticket, ending, now)
+                self._turned_away(ticket, ending, now, current=current)
             case Unheard():
                 self._settle(ticket, now, used=True)
             case Unsent():
@@ -142,14 +142,15 @@ class Governor:
             else:
                 limit.give_back(units)
 
-    def _answered(self, ticket: Ticket, now: float) -> None:
+    def _answered(self, ticket: Ticket, now: float, *, current: bool) -> None:
+        """`current`: no hold of all senders has begun since it started."""
         released = self.circuit.answered(ticket.round)
-        if not released and ticket.round == self.circuit.round:
+        if not released and ticket.round == self.circuit.round and current:
             self.pace.answered(to_us(now))
 
-    def _turned_away(self, ticket: Ticket, ending: TurnedAway, now: float) -> None:
+    def _turned_away(self, ticket: Ticket, ending: TurnedAway, now: float, *, current: bool) -> None:
         if self._share is not None and ending.of_all:
-            if self._share.trip() is None:
+            if current and self._share.trip() is None:  # neither a mail of the same wave, nor a probe
                 self.pace.throttled(ending.refusal.cause, to_us(now))
             return
         was_open = self.circuit.at(now) is CircuitState.OPEN
