@@ -166,6 +166,7 @@ class Allocation:
         member, failures = await self._member, 0
         while not held.stop.is_set():
             allocator = _PartitionAllocator(self._parts, partition, held, member)
+            failures += 1
             try:
                 await allocator.run()
             except (Fenced, LogUnavailable, TransactionAborted) as error:
@@ -174,8 +175,9 @@ class Allocation:
                 log.exception("allocation_fault", partition=partition)
             finally:
                 allocator.close()
+            if allocator.in_office:
+                failures = 1  # the first since it was taken over
             if not held.stop.is_set():
-                failures += 1
                 with contextlib.suppress(TimeoutError):
                     pause = reconnect_seconds(min(failures, 4), random.random())  # noqa: S311 - spreads
                     await asyncio.wait_for(held.stop.wait(), pause)
@@ -195,6 +197,7 @@ class _PartitionAllocator:
         self._written_at = 0.0
         terms = {name: its for name, its in parts.terms.items() if parts.records.place_of(name) == self._at}
         self._office = PartitionOffice(terms, f"allocator-{uuid4()}", parts.steady())
+        self.in_office = False
 
     async def run(self) -> None:
         """Raises Fenced, LogUnavailable."""
@@ -204,6 +207,7 @@ class _PartitionAllocator:
         self._office.caught_up(steady())
         held.inbox.clear()
         held.session = self._member.start(self._at.partition, position)
+        self.in_office = True
         log.info("relays_taken_over", partition=self._at.partition, relays=sorted(self._office.allocators))
         while not held.stop.is_set() and not self._office.deposed:
             await self._read()
