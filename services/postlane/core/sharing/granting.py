@@ -5,7 +5,7 @@ from postlane.core.instants import moment
 from postlane.core.sharing.books import Books
 from postlane.core.sharing.broker_clock import BrokerClock
 from postlane.core.sharing.fair_shares import fair_shares
-from postlane.core.sharing.terms import DRIFT, Budget, Capacity
+from postlane.core.sharing.terms import CONNECTIONS, DRIFT, Budget, Capacity
 from postlane.core.sharing.windows import Span
 
 
@@ -22,7 +22,7 @@ def decide_grant(books: Books, clock: BrokerClock, holder: str, read_to: int, no
             if (parcel := _parcel(books, clock, budget, holder, now)) is not None
         )
         amounts = tuple(
-            Amount(capacity.name, 1 if probe else _share(books, capacity, holder, now))
+            Amount(capacity.name, _amount(books, capacity, holder, now, probe=probe))
             for capacity in books.terms.capacities
         )
     if probe and not _can_pay(books, live[holder], parcels):
@@ -69,10 +69,17 @@ def _can_pay(books: Books, request: LeaseRequest, parcels: tuple[Parcel, ...]) -
     return all(has.get(budget.name, 0) > 0 for budget in books.terms.budgets)
 
 
+def _amount(books: Books, capacity: Capacity, holder: str, now: float, *, probe: bool) -> int:
+    """Who probes has one connection, and of a rate not so little that its one mail would have to wait for long."""
+    if not probe:
+        return _share(books, capacity, holder, now)
+    return 1 if capacity.name == CONNECTIONS else max(1, _share(books, capacity, holder, now))
+
+
 def _share(books: Books, capacity: Capacity, holder: str, now: float) -> int:
     """The fair share, and of what nobody wants an even part, so that an idle sender has a place when its first mail comes."""
     terms, live = books.terms, books.live(now)
-    turn = int(now // terms.lease_seconds)
+    turn = int(now // capacity.turn_seconds(terms.lease_seconds))
     wants = {name: books.holders[name].want(capacity.name) for name in live}
     wanted = fair_shares(capacity.amount, wants, turn)
     left = capacity.amount - sum(wanted.values())

@@ -98,7 +98,10 @@ class LeasedRate(_KeptElsewhere):
         return smooth_rate(self.budget).through(units, now_us)
 
     def _follow(self, now_us: int) -> None:
-        """Take up the share that is leased now. A new one begins without a burst: somebody else may just have used it."""
+        """Take up the share that is leased now.
+
+        One that is had anew begins with an interval's wait, and a larger one without a burst: somebody else may just have used it.
+        """
         count = min(self._granted(), self.budget.count)
         if count == self._count:
             return
@@ -111,8 +114,10 @@ class LeasedRate(_KeptElsewhere):
         if self._ledger is not None:
             self._ledger.budget = budget
         self._rate = smooth_rate(budget) if self._ledger is not None else strict_rate(budget)
-        due_us = now_us if before is None else before.earliest(before.burst, now_us)
-        self._rate.reserve(self._rate.burst - 1, max(now_us, due_us))
+        if before is None:
+            self._rate.reserve(self._rate.burst, now_us)
+        else:
+            self._rate.reserve(self._rate.burst - 1, max(now_us, before.earliest(before.burst, now_us)))
 
 
 class UnitsInHand(_KeptElsewhere):

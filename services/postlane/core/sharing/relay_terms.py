@@ -44,7 +44,7 @@ def terms_of(relay: RelayLimits) -> Terms:
 
 
 def _rates(budgets: Iterable[limits.Budget]) -> Iterable[Capacity]:
-    return (Capacity(one.key, one.count) for one in budgets if one.period in RATES)
+    return (Capacity(one.key, one.count, one.period.us / 1e6) for one in budgets if one.period in RATES)
 
 
 def _window(budget: limits.Budget) -> Window:

@@ -27,11 +27,16 @@ class BadTerms(ValueError):
 class Capacity:
     """Something leased: never more than `amount` of it in use at once, over all senders.
 
-    CONNECTIONS is occupied by attempts and open sessions. Any other capacity is a rate: so many units in its period.
+    CONNECTIONS is occupied by attempts and open sessions. Any other capacity is a rate: so many units in each `period_seconds`.
     """
 
     name: str
     amount: int
+    period_seconds: float = 0.0
+
+    def turn_seconds(self, lease_seconds: float) -> float:
+        """How long somebody keeps what is too little for all: who has a rate anew waits for up to a period before he uses it."""
+        return max(lease_seconds, 2 * self.period_seconds)
 
 
 @dataclass(frozen=True, slots=True)
