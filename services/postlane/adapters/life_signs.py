@@ -33,14 +33,9 @@ class LifeSigns:
             status = self._directory.lstat()
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
                 raise NoLifeSigns(f"{self._directory} is not a directory of our own")
-            # Locked before anybody can find it by its name.
-            descriptor, made = tempfile.mkstemp(dir=self._directory)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            path = self._path(name)
-            Path(made).rename(path)
+            self._own = self._path(name), _locked_file(self._directory, self._path(name))
         except OSError as error:
             raise NoLifeSigns(f"{self._directory}: {error.strerror}") from None
-        self._own = path, descriptor
 
     def dead(self) -> list[str]:
         """The names of those who died and were not forgotten yet."""
@@ -72,6 +67,19 @@ class LifeSigns:
 
     def _name(self, path: Path) -> str:
         return path.name.removeprefix(f"{self._kind}-").removesuffix(SUFFIX)
+
+
+def _locked_file(directory: Path, path: Path) -> int:
+    """Make it; locked before anybody can find it by its name."""
+    descriptor, made = tempfile.mkstemp(dir=directory)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        Path(made).rename(path)
+    except OSError:
+        os.close(descriptor)
+        Path(made).unlink()
+        raise
+    return descriptor
 
 
 def _is_free(path: Path) -> bool:
