@@ -3,6 +3,8 @@
 For people and forecasts: no right to send comes from here.
 """
 
+from typing import assert_never
+
 from postlane.core.events.relay_lease import (
     LeaseGrant,
     LeaseRequest,
@@ -51,6 +53,8 @@ class Onlooker:
                 self.books.grant(body, now)
             case None:
                 pass
+            case _:
+                assert_never(body)
 
     def used(self, budget: str) -> dict[Span, int]:
         """Units granted and not given back, by the spans in which they are counted."""
@@ -60,5 +64,6 @@ class Onlooker:
         body, writer = body_of(entry.lease), entry.lease.written_by
         if isinstance(body, LeaseRequest):
             self.books.request(writer, body, now)
-        elif isinstance(body, RelayReport):
-            self.books.report(writer, body, entry.written_at, now)
+            return
+        assert isinstance(body, RelayReport), "senders say nothing else"
+        self.books.report(writer, body, entry.written_at, now)
