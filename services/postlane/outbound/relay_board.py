@@ -1,5 +1,6 @@
 """All relays of a sender by their routes: which takes a route's next mail, and which routes take nothing."""
 
+import time
 from collections.abc import Mapping
 from math import inf
 
@@ -41,7 +42,9 @@ class RelayBoard:
             desk.governor.pause(f"paused by {pause.by}: {pause.reason}", pause.until, pause.since)
 
     def flowing(self, relay: str) -> bool:
-        """Whether mail is in flight that this relay could have taken, for all that its routes say."""
+        """Whether mail is in flight that this relay could have taken, for all that its routes say and this sender itself."""
+        if self.desks[relay].governor.stopped_here(time.time()) is not None:
+            return False
         others = {other for route in self.routes.values() if relay in route.relays for other in route.relays}
         return any(self.desks[other].governor.in_flight for other in others)
 

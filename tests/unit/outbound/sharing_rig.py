@@ -110,6 +110,7 @@ class OneSender:
     sharing: Sharing
     allocation: Allocation
     waiting: int = 0
+    flowing: bool = False
     dead: bool = False
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     sinks: dict[str, FakeSessions] = field(default_factory=dict)
@@ -169,7 +170,11 @@ async def begin(site: Site, name: str) -> OneSender:
         policy = GovernorPolicy(connections=site.relays[relay].connections, circuit=circuit)
         sender.governors[relay] = Governor(relay, policy, share.limits, share)
     await allocation.join()
-    sender.tasks.append(asyncio.create_task(sharing.run(lambda _relay: sender.waiting, TICK_SECONDS)))
+    sender.tasks.append(
+        asyncio.create_task(
+            sharing.run(lambda _relay: sender.waiting, lambda _relay: sender.flowing, TICK_SECONDS)
+        )
+    )
     return sender
 
 

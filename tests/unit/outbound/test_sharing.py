@@ -17,7 +17,9 @@ from postlane.ports import NewRecord, TopicPartition, TransactionAborted
 from unit.outbound.sharing_rig import GROUP, TOPIC, OneSender, Site, begin, limits, site_of
 
 AT = TopicPartition(TOPIC, 0)
-QUOTA = TurnedAway(Refusal(cause="quota", reason="550 5.4.5", wait_seconds=None, jitter=0.0), counted=False)
+QUOTA = TurnedAway(
+    Refusal(cause="quota", reason="550 5.4.5", wait_seconds=None, jitter=0.0), counted=False, of_all=True
+)
 
 
 def send(sender: OneSender, relay: str = "r", recipients: int = 1) -> None:
@@ -152,7 +154,7 @@ async def test_who_cannot_reach_the_relay_keeps_nobody_from_probing(tmp_path: Pa
         governor.ended(governor.started(1, now), QUOTA, now)
         await site.until(one.may_start, 180)
         governor.may_start(1, now)
-        unreachable = TurnedAway(QUOTA.refusal, counted=False, spoken=False)
+        unreachable = TurnedAway(QUOTA.refusal, counted=False, of_all=False)
         governor.ended(governor.started(1, now), unreachable, now)
         assert governor.stopped_here(now) is not None
         one.waiting, two.waiting = 0, 10  # as the sender counts them

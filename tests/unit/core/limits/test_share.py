@@ -53,7 +53,7 @@ class ScriptedShare:
     def ended(self, ticket: Ticket, ending: Ending) -> None:
         assert ticket in self.begun
         self.endings.append(ending)
-        if isinstance(ending, TurnedAway) and ending.spoken and not self.round:
+        if isinstance(ending, TurnedAway) and ending.of_all and not self.round:
             self.round += 1
 
 
@@ -134,7 +134,7 @@ def test_what_the_relay_says_is_all_senders_business() -> None:
     share = ScriptedShare()
     relay = shared(share)
     ticket = start(relay)
-    relay.ended(ticket, TurnedAway(refusal("quota"), counted=False), NOW)
+    relay.ended(ticket, TurnedAway(refusal("quota"), counted=False, of_all=True), NOW)
     assert relay.circuit.state is CircuitState.OPEN
     assert relay.stopped_here(NOW) is None
     assert len(share.endings) == 1
@@ -144,7 +144,7 @@ def test_what_the_network_does_is_ours() -> None:
     share = ScriptedShare()
     relay = shared(share)
     ticket = start(relay)
-    relay.ended(ticket, TurnedAway(refusal("connect"), counted=False, spoken=False), NOW)
+    relay.ended(ticket, TurnedAway(refusal("connect"), counted=False, of_all=False), NOW)
     hold = relay.stopped_here(NOW)
     assert hold is not None
     assert hold.cause == "connect"
@@ -172,12 +172,12 @@ def test_a_wave_of_refusals_slows_down_once() -> None:
     relay = shared(share)
     one = shared(ScriptedShare(connections=8))
     tickets = [start(relay) for _ in range(8)]
-    relay.ended(tickets[0], TurnedAway(refusal("throttled"), counted=True), NOW)
+    relay.ended(tickets[0], TurnedAway(refusal("throttled"), counted=True, of_all=True), NOW)
     relay.may_start(1, NOW)
     for ticket in tickets[1:]:
-        relay.ended(ticket, TurnedAway(refusal("throttled"), counted=True), NOW)
+        relay.ended(ticket, TurnedAway(refusal("throttled"), counted=True, of_all=True), NOW)
     others = [start(one) for _ in range(8)]
-    one.ended(others[0], TurnedAway(refusal("throttled"), counted=True), NOW)
+    one.ended(others[0], TurnedAway(refusal("throttled"), counted=True, of_all=True), NOW)
     for ticket in others[1:]:
         one.ended(ticket, Unsent(), NOW)
     assert widths(relay) == widths(one)
@@ -214,13 +214,15 @@ def test_a_refused_probe_says_nothing_about_speed() -> None:
     share.round, share.held, share.probes = 1, TRIP, True
     probe = start(relay)
     before = relay.pace.per_minute, relay.pace.width
-    relay.ended(probe, TurnedAway(refusal("throttled"), counted=True), NOW)
+    relay.ended(probe, TurnedAway(refusal("throttled"), counted=True, of_all=True), NOW)
     assert (relay.pace.per_minute, relay.pace.width) == before
     share.held = None
     assert widths(relay)[:3] == [2, 3, 4]
 
 
-@pytest.mark.parametrize("ending", [Answered(), Unheard(), Unsent(), TurnedAway(refusal(), counted=True)])
+@pytest.mark.parametrize(
+    "ending", [Answered(), Unheard(), Unsent(), TurnedAway(refusal(), counted=True, of_all=True)]
+)
 def test_each_mail_is_ended_once_and_its_budget_settled(ending: Ending) -> None:
     share = ScriptedShare()
     relay = shared(share, "10 mails/day")
