@@ -167,6 +167,17 @@ def test_a_persons_pause_is_named_first_and_ends_by_itself() -> None:
     assert relay.stopped_here(NOW + 5) is None
 
 
+def test_a_pause_hides_the_hold_of_all_senders_and_does_not_mend_it() -> None:
+    share = ScriptedShare()
+    relay = shared(share)
+    share.held = TRIP
+    assert relay.trouble(NOW) is None, "it is named as the hold itself"
+    relay.pause("maintenance", None, NOW)
+    trouble = relay.trouble(NOW)
+    assert trouble is not None
+    assert trouble.cause == "quota"
+
+
 def test_a_wave_of_refusals_slows_down_once() -> None:
     share = ScriptedShare(connections=8)
     relay = shared(share)

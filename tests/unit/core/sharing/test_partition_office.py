@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postlane.core.events.relay_lease import Amount, LeaseKind, LeaseRequest, RelayLease, lease_of
+from postlane.core.events.relay_lease import (
+    Amount,
+    LeaseKind,
+    LeaseRequest,
+    RelayLease,
+    RelayReport,
+    ReportOutcome,
+    lease_of,
+)
 from postlane.core.sharing.allocator import Entry, Office
 from postlane.core.sharing.partition_office import Decided, PartitionOffice
 from postlane.core.sharing.snapshots import SNAPSHOT_RECORDS, SNAPSHOT_SECONDS
@@ -181,6 +189,22 @@ def test_a_relay_that_appears_later_holds_the_offset_until_it_has_a_snapshot() -
     assert kinds(decided[0]) == {("new", LeaseKind.SNAPSHOT)}
     assert decided[0].commit_to == 0
     assert desk.office.allocators["new"].office is Office.IN_OFFICE
+
+
+def test_a_person_has_a_held_relay_tried_at_once() -> None:
+    desk = Desk(terms("a"))
+    desk.take_office()
+    refused = RelayReport(number=1, outcome=ReportOutcome.REFUSED, grant=0, cause="quota", wait_seconds=9e3)
+    desk.write(lease_of("a", "x", refused))
+    desk.work()
+    desk.office.probe_wanted("unknown", desk.now)
+    assert desk.work() == []
+    desk.office.probe_wanted("a", desk.now)
+    (decided,) = desk.work()
+    (lease,) = decided.leases
+    assert lease.snapshot is not None
+    assert lease.snapshot.hold is not None
+    assert lease.snapshot.hold.probe_at.timestamp() <= BASE + desk.now
 
 
 def test_a_newer_owners_word_ends_it() -> None:
