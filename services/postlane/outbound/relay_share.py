@@ -135,7 +135,7 @@ class RelayShare:
         return Hold(
             relay=self.terms.relay,
             cause=CAUSE_NO_LEASE,
-            reason="no share of the relay's limits was granted to this sender; is another one running that reads mail.relays?",
+            reason="nothing of the relay's limits is granted to this sender: others have all of it, or no sender allots them (mail.relays)",
             since=now - waited,
             until=None,
         )

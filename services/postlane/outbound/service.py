@@ -103,8 +103,8 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
         member = await asyncio.to_thread(event_log.join, parts.take_over.group, parts.topics.main, membership)
         sender.joined(member)
-        await allocation.join()
         try:
+            await allocation.join()
             await sender.run(runtime.stop)
         finally:
             await asyncio.to_thread(member.close)
