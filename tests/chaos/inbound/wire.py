@@ -72,6 +72,7 @@ class Wire:
         self._server_port = server_port
         self._numbers = 0
         self._lines: set[_Line] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._open = True
         self.flows = asyncio.Event()
         self.flows.set()
@@ -124,8 +125,13 @@ class Wire:
             self._server.close()
         for line in tuple(self._lines):
             line.cut()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
         if not self._open:
             writer.transport.abort()
             return
