@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import pickle
 import signal
 import struct
 import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from postlane.adapters.parser_worker import LENGTH, READY, Stumbled, WorkerSettings
 from postlane.core.reading.mail_reading import ReadRequest
@@ -15,7 +18,10 @@ from postlane.core.reading.parsed_mail import MailReading
 START = "from postlane.adapters.parser_worker import main; main()"
 START_SECONDS = 30.0  # a busy machine may need that long to import the parser
 PIPE_BYTES = 1024 * 1024  # read ahead of an answer
+LOOK_SECONDS = 0.5  # a process that was stopped, or whose machine was, finds at most so much of its time gone
 MAILS_PER_WORKER = 5000  # then it is renewed, so that nothing that leaks can grow for ever
+
+T = TypeVar("T")
 
 
 class WorkerFailed(Exception):
@@ -49,8 +55,7 @@ class ParserLink:
         """One answer for each request. Raises WorkerFailed; then, and when cancelled, the process is gone."""
         try:
             process = await self._running(len(requests))
-            async with asyncio.timeout(seconds):
-                answers = await self._exchange(process, requests)
+            answers = await _within(self._exchange(process, requests), seconds)
         except TimeoutError:
             await self.stop()
             raise OutOfTime(f"no result within {seconds:g} s") from None
@@ -123,3 +128,16 @@ class ParserLink:
         frame = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
         process.stdin.write(LENGTH.pack(len(frame)) + frame)
         await process.stdin.drain()
+
+
+async def _within(awaited: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Its result; time in which this process itself stood still is nobody's fault and hardly counts. Raises TimeoutError."""
+    task = asyncio.create_task(awaited)
+    try:
+        for _ in range(math.ceil(seconds / LOOK_SECONDS)):
+            await asyncio.wait({task}, timeout=min(seconds, LOOK_SECONDS))
+            if task.done():
+                return task.result()
+        raise TimeoutError
+    finally:
+        task.cancel()

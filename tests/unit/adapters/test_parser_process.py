@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -93,6 +94,21 @@ async def test_a_mail_that_takes_too_long_still_gives_its_headers() -> None:
     assert timed.reading.mail.subject == "hi"
     assert timed.reading.mail.text is None
     assert any("no result within" in defect for defect in timed.reading.mail.defects)
+
+
+async def test_time_in_which_we_stood_still_is_not_the_mails_fault() -> None:
+    pool = ParserPool(1, 1.0, RULES)
+    try:
+        await pool.read(PLAIN)
+        os.kill(worker_pid(pool), signal.SIGSTOP)
+        reading = asyncio.create_task(pool.read(PLAIN))
+        await asyncio.sleep(0.1)
+        os.kill(worker_pid(pool), signal.SIGCONT)
+        time.sleep(1.5)  # noqa: ASYNC251 - as if this process, too, had been stopped
+        timed = await reading
+    finally:
+        await pool.close()
+    assert timed.reading.mail.parse_status is ParseStatus.OK
 
 
 async def test_nothing_readable_is_still_a_reading(monkeypatch: pytest.MonkeyPatch) -> None:
