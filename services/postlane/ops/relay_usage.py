@@ -76,7 +76,7 @@ def _usage(limits: tuple[Limit, ...], onlooker: Onlooker, now: datetime) -> Rela
     shared = {budget.name: budget for budget in onlooker.terms.budgets}
     now_us = to_us(now.timestamp())
     filled = tuple(
-        fill_ledger(limit, shared[limit.key], onlooker.used(limit.key), onlooker.terms, now_us)
+        fill_ledger(limit, shared[limit.key], onlooker.spent(limit.key), onlooker.terms, now_us)
         if limit.key in shared
         else limit
         for limit in limits

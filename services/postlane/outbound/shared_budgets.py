@@ -64,12 +64,15 @@ class SharedBudgets:
         return starved
 
     def used(self, budget: Budget, now_us: int) -> Limit:
-        """The budget's ledger as all senders have filled it; made anew when something was heard, and each second."""
+        """The budget's ledger as all senders have filled it; made anew when something was heard, and each second.
+
+        What others have in hand comes back within moments if they do not need it: no reason to tell people of a used-up budget.
+        """
         version, second = self._onlooker.version, now_us // MICRO
         kept = self._filled.get(budget.name)
         if kept is not None and kept[:2] == (version, second):
             return kept[2]
-        used = self._onlooker.used(budget.name)
+        used = self._onlooker.spent(budget.name)
         ledger = fill_ledger(self._ledger(budget), budget, used, self._terms, now_us)
         self._filled[budget.name] = version, second, ledger
         return ledger

@@ -27,6 +27,7 @@ class Onlooker:
         self.terms = terms
         self.books = Books(terms)
         self.version = 0
+        self._heard_at = 0.0
         self._said: list[Entry] = []  # by senders, since the last snapshot
 
     @property
@@ -37,6 +38,7 @@ class Onlooker:
     def hear(self, entry: Entry, now: float) -> None:
         """The relay's next committed record."""
         self.version += 1
+        self._heard_at = now
         body = body_of(entry.lease)
         match body:
             case RelaySnapshot():
@@ -59,6 +61,21 @@ class Onlooker:
     def used(self, budget: str) -> dict[Span, int]:
         """Units granted and not given back, by the spans in which they are counted."""
         return {span: units for (name, span), units in self.books.tallies.items() if name == budget and units}
+
+    def spent(self, budget: str) -> dict[Span, int]:
+        """The same without what living senders say that they have not spent: their word is as old as their last request."""
+        in_hand = sum(
+            need.has + self.books.unseen(name, budget, request)
+            for name, request in self.books.live(self._heard_at).items()
+            for need in request.needs
+            if need.budget == budget
+        )
+        spent = self.used(budget)
+        for span in sorted(spent, reverse=True):
+            taken = min(in_hand, spent[span])
+            spent[span] -= taken
+            in_hand -= taken
+        return spent
 
     def _apply(self, entry: Entry, now: float) -> None:
         body, writer = body_of(entry.lease), entry.lease.written_by

@@ -48,6 +48,22 @@ def test_it_sees_what_is_granted_and_not_given_back() -> None:
     assert onlooker.version > 0
 
 
+def test_what_living_senders_have_in_hand_is_not_spent() -> None:
+    bench = shared_bench()
+    bench.run(30)  # their requests say by now what they have
+    onlooker = looked(bench)
+    in_hand = sum(holder.purse.has("mails/hour", bench.now) for holder in bench.holders.values())
+    assert in_hand > 0
+    assert sum(onlooker.used("mails/hour").values()) == in_hand
+    # What is about to expire, senders do not count as theirs any more.
+    assert sum(onlooker.spent("mails/hour").values()) <= in_hand / 2
+    bench.start("a")
+    bench.demand("a", 4, units=30)
+    bench.run(5)
+    assert sum(looked(bench).spent("mails/hour").values()) >= 1
+    assert onlooker.spent("mails/day") == {}
+
+
 @given(at=st.integers(0, 60), refused=st.booleans())
 def test_from_a_snapshot_on_it_comes_to_the_same(at: int, refused: bool) -> None:
     bench = shared_bench()
