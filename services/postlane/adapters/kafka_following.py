@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from postlane import ports
-from postlane.adapters.kafka_clients import describe
+from postlane.adapters.kafka_clients import describe, error_of
 from postlane.adapters.kafka_group import record_of
 from postlane.ports import RecordsHeard
 
@@ -41,19 +41,26 @@ class KafkaFollowing:
     def _run(self) -> None:
         try:
             while not self._closing.is_set():
-                # consume(500, 0.1) alone would wait out its time at light load.
-                first = self._reader.poll(POLL_SECONDS)
-                if first is None:
+                try:
+                    messages = self._messages()
+                except KafkaException as exception:
+                    _tell(error_of(exception))
+                    self._closing.wait(POLL_SECONDS)
                     continue
-                messages = [first, *self._reader.consume(BATCH_RECORDS_MAX - 1, 0)]
-                for message in messages:
-                    if (error := message.error()) is not None:
-                        _tell(error)
                 records = [record_of(message) for message in messages if message.error() is None]
                 if records and not self._closing.is_set():
                     self._heard(records)
         finally:
             self._reader.close()
+
+    def _messages(self) -> list[Message]:
+        # consume(500, 0.1) alone would wait out its time at light load.
+        first = self._reader.poll(POLL_SECONDS)
+        messages = [] if first is None else [first, *self._reader.consume(BATCH_RECORDS_MAX - 1, 0)]
+        for message in messages:
+            if (error := message.error()) is not None:
+                _tell(error)
+        return messages
 
 
 def _tell(error: KafkaError) -> None:
