@@ -7,7 +7,9 @@ from typing import assert_never
 
 from postlane.core.control.standing import Pause
 from postlane.core.instants import moment
+from postlane.core.limits.limit import CAUSE_QUOTA, CAUSE_RATE
 from postlane.core.limits.permission import Never
+from postlane.core.limits.warm_up import CAUSE_WARM_UP
 from postlane.core.relays.backlog import Waiting
 from postlane.core.relays.relay_state import RelayState, RelayView
 from postlane.core.routing.routes import Route
@@ -16,6 +18,11 @@ from postlane.ops.relay_survey import RelayReport, Survey
 
 SILENT_SECONDS = 60.0  # mail that may go is answered, and a relay probed, within seconds
 UNEXPLAINED = {RelayState.DUE, RelayState.SENDS, RelayState.UNKNOWN}  # nothing tells why mail waits
+OWN_BUDGETS = {
+    CAUSE_QUOTA,
+    CAUSE_RATE,
+    CAUSE_WARM_UP,
+}  # where no relay has said so: only their own time ends them
 ORDINALS = ("first", "second", "third")
 
 
@@ -23,7 +30,8 @@ def report_lines(report: RelayReport, survey: Survey) -> Iterator[str]:
     """One relay for people."""
     view, section = report.view, report.section
     yield f"{view.relay}  {state_words(view, survey.now)}"
-    if view.state is RelayState.HELD and view.told_by is None:
+    own_budget = report.usage.hold is None and view.cause in OWN_BUDGETS
+    if view.state is RelayState.HELD and view.told_by is None and not own_budget:
         yield f"  to have it tried at once: postlane relays resume {shlex.quote(view.relay)}"
     if report.waiting.ready and view.state in UNEXPLAINED and _is_silent(survey):
         yield "  mail waits, and no relay answers: either one was tried and refused again, or no sender runs; see the log of `postlane outbound`"

@@ -66,6 +66,7 @@ class _Held:
     session: int = -1
     inbox: list[LogRecord] = field(default_factory=list)
     probes_wanted: set[str] = field(default_factory=set)
+    lost_place: bool = False
 
 
 class Allocation:
@@ -122,8 +123,10 @@ class Allocation:
         self._loop.call_soon_threadsafe(self._take_in, partition, session, records)
 
     def stumbled(self, error: str, fatal: bool) -> None:
-        """See GroupListener; the senders' own member tells people."""
+        """See GroupListener; the senders' own member tells people that Kafka is away. Fatal: a place is lost, so all is read anew."""
         log.debug("allocation_stumbled", reason=error, fatal=fatal)
+        if fatal:
+            self._loop.call_soon_threadsafe(self._lose_places)
 
     # On the event loop
 
@@ -154,6 +157,11 @@ class Allocation:
             task = self._stop(partition)
             if task is not None:
                 task.cancel()
+
+    def _lose_places(self) -> None:
+        for held in self._held.values():
+            held.lost_place = True
+            held.wake.set()
 
     def _take_in(self, partition: int, session: int, records: list[LogRecord]) -> None:
         held = self._held.get(partition)
@@ -206,6 +214,7 @@ class _PartitionAllocator:
         self._office.read(entries, position, steady())
         self._office.caught_up(steady())
         held.inbox.clear()
+        held.lost_place = False
         held.session = self._member.start(self._at.partition, position)
         self.in_office = True
         log.info("relays_taken_over", partition=self._at.partition, relays=sorted(self._office.allocators))
@@ -229,7 +238,10 @@ class _PartitionAllocator:
         if event_log.hidden(at) is not None:
             self._reveal()
         bounds, point = event_log.bounds(at), event_log.committed(self._parts.group, at)
-        start = max(bounds.low, 0 if point is None else point.offset)
+        known = (
+            point is not None and bounds.low <= point.offset <= bounds.end
+        )  # else retention, or a new topic
+        start = point.offset if point is not None and known else bounds.low
         batches = event_log.read(at, start, bounds.end, READ_SECONDS_MAX)
         return [entry for batch in batches for entry in self._parts.records.entries(batch)], bounds.end
 
@@ -245,10 +257,13 @@ class _PartitionAllocator:
         log.warning("forgotten_transaction_ended", topic=self._at.topic, partition=self._at.partition)
 
     async def _read(self) -> None:
+        """Raises LogUnavailable where what was to be read next is no longer there: the topic was made anew, or has lost its end."""
         held = self._held
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(held.wake.wait(), TICK_SECONDS)
         held.wake.clear()
+        if held.lost_place:
+            raise LogUnavailable(f"{self._at.topic} {self._at.partition} does not go on where it was read to")
         records, held.inbox = held.inbox, []
         if records:
             entries = self._parts.records.entries(records)

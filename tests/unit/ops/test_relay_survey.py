@@ -221,7 +221,6 @@ def test_a_held_relay_in_words(office: Office) -> None:
             "main  HELD since 2026-11-22 11:50:00Z (quota), probably until 2026-11-22 12:50:00Z (in 50 min): "
             "relay main: 550 5.4.5 Daily limit"
         ),
-        "  to have it tried at once: postlane relays resume main",
         "  smtp.example.com:587; 4 connections; 100 mails/hour",
         "  100 mails/hour: 0 used in the last hour, by all senders",
         "  senders that share it now: 0",
@@ -333,6 +332,7 @@ def test_what_all_senders_used_and_why_all_of_them_wait(office: Office) -> None:
     survey = office.survey()
     main, backup = survey.relays
     assert (main.view.state, main.view.cause, main.view.until) == (RelayState.HELD, "quota", hold.probe_at)
+    assert "  to have it tried at once: postlane relays resume main" in report_lines(main, survey)
     assert main.usage.words(NOW) == ("100 mails/hour: 98 used in the last hour",)
     assert (main.usage.senders, backup.usage.senders) == (1, 0)
     assert backup.view.state is RelayState.UNKNOWN

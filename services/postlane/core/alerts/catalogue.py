@@ -61,8 +61,8 @@ KINDS: Mapping[AlertName, AlertKind] = {
         shared=True,
         raised="Relay {subject} refuses our login",
         cleared="Relay {subject} takes our login again",
-        action="Mail waits until the login works. Set the new password or token of [relays.{subject}] and restart the outbound service; "
-        "`postlane doctor` tries the login without sending anything.",
+        action="Mail waits until the login works. Set the new password or token of [relays.{subject}], restart every process of the outbound service, then "
+        "`postlane relays resume {subject}`; `postlane doctor` tries the login without sending anything.",
     ),
     AlertName.RELAY_CIRCUIT_OPEN: AlertKind(
         severity=Severity.CRITICAL,

@@ -77,6 +77,7 @@ class Holder:
         self.leaving = False
         self.urgent = False  # the allocator or another sender waits for our word
         self.neighbour_lacks = False
+        self.heard_offset = -1
         self.report_offset = -1  # of the last report that holds
         self.probed = 0  # the grant whose probe was started
         self.reports = 0
@@ -191,6 +192,11 @@ def _report(holder: Holder, said: RelayReport) -> None:
 
 
 def _hear(holder: Holder, entry: Entry, now: float) -> None:
+    if entry.offset < holder.heard_offset:
+        holder.report_offset = (
+            -1
+        )  # the topic was made anew: what stands in it now knows nothing of the reports before
+    holder.heard_offset = entry.offset
     body, own = body_of(entry.lease), entry.lease.written_by == holder.name
     match body:
         case RelayReport():
@@ -272,7 +278,11 @@ def _must_ask(holder: Holder, now: float) -> bool:
     if since >= terms.renew_seconds:
         return True
     lacks = holder.lacks(now)
-    if since >= terms.eager_seconds and (lacks or holder.neighbour_lacks or holder.purse.owes()):
+    # Of a used-up budget nothing more comes by asking; connections and rates come as others give them back.
+    in_vain = asking.answered and lacks == asking.lacks and not any(c.name in lacks for c in terms.capacities)
+    if since >= terms.eager_seconds and (
+        (lacks and not in_vain) or holder.neighbour_lacks or holder.purse.owes()
+    ):
         return True
     released = asking.using > max(holder.using(), holder.lease.amounts.get(CONNECTIONS, 0))
     changed = any(lack > asking.lacks.get(name, 0) for name, lack in lacks.items()) or (
