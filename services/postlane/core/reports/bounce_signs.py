@@ -62,11 +62,14 @@ def find_notice(mail: ParsedMail, *, answers_by_machine: bool) -> Notice | None:
     no bounce then; servers that write such headers also name themselves or the failure.
     """
     envelope = [*_envelope_signs(mail, answers_by_machine=answers_by_machine)]
-    words = [*_word_signs(mail)]
-    if not words and AUTO_REPLY_SUBJECT.match(mail.subject):
+    subject = [*_subject_signs(mail)]
+    if not envelope and not subject:
+        return None  # sentences alone never suffice, and to look for them takes longer than all else together
+    sentences = [*_sentence_signs(mail)]
+    if not subject and not sentences and AUTO_REPLY_SUBJECT.match(mail.subject):
         return None  # somebody's absence, sent by the server
-    signs = [*envelope, *words]
-    if sum(sign.weight for sign in signs) < ENOUGH or all(sign.is_sentence for sign in signs):
+    signs = [*envelope, *subject, *sentences]
+    if sum(sign.weight for sign in signs) < ENOUGH:
         return None
     signs.sort(key=lambda sign: -sign.weight)
     kind = ReportKind.DELAY if is_delay(mail) else ReportKind.BOUNCE
@@ -127,9 +130,12 @@ def _envelope_signs(mail: ParsedMail, *, answers_by_machine: bool) -> Iterator[_
         yield _Sign(2, "Return-Path: <>")
 
 
-def _word_signs(mail: ParsedMail) -> Iterator[_Sign]:
+def _subject_signs(mail: ParsedMail) -> Iterator[_Sign]:
     if weight := _first(SUBJECTS, mail.subject[:SUBJECT_CHARACTERS_MAX]):
         yield _Sign(weight, f"Subject: {mail.subject}")
+
+
+def _sentence_signs(mail: ParsedMail) -> Iterator[_Sign]:
     text = " ".join(notice_text(mail).split())
     said = [(rule.weight, found[0]) for rule in SENTENCES if (found := rule.pattern.search(text))]
     if said:
