@@ -22,6 +22,7 @@ _JAPANESE_DATE = re.compile(r"\d{4}年.{1,300}>\s*[:：]?\s*$")
 WROTE_ENDINGS = (
     ":", "：", ">", "wrote", "schrieb", "crit", "scritto", "escribió", "escreveu", "schreef", "skrev", "道", "メール", "ました",
 )  # fmt: skip
+_WROTE_LAST = frozenset(ending[-1] for ending in WROTE_ENDINGS)
 ADDRESS_ENDINGS = (">:", ">：", ">)")
 COLON, WIDE_COLON = ":", "："
 # Gmail in Russian, Polish, Czech: a date and an address, then a colon, and no verb at all.
@@ -40,7 +41,7 @@ _ORIGINALS = (
     r"Ursprungligt meddelande|Vidarebefordrat meddelande|Oprindelig (?:meddelelse|besked)|Opprinnelig melding|Alkuperäinen viesti|"
     r"Oryginalna wiadomość|Wiadomość oryginalna|Treść przekazanej wiadomości|Původní zpráva|Pôvodná správa|Eredeti üzenet|"
     r"Mesaj original|Mesajul original|Orijinal (?:mesaj|ileti)|Исходное сообщение|Пересылаемое сообщение|Оригінальне повідомлення|"
-    r"Оригинално съобщение|Αρχικό μήνυμα|原始邮件|原始郵件|转发邮件|元のメッセージ|원본 (?:메시지|이메일)"
+    r"Оригинално съобщение|Αρχικό μήνυμα|原始邮件|原始郵件|转发邮件|元のメッセージ|원본 메시지|원본 이메일"
 )
 _FORWARD_BEGINS = (
     r"Begin forwarded message|Anfang der weitergeleiteten Nachricht|Début du message (?:transféré|réexpédié)|Inizio messaggio inoltrato|"
@@ -48,14 +49,23 @@ _FORWARD_BEGINS = (
     r"Начало переадресованного сообщения"
 )
 _ABOVE_THIS_LINE = (
-    r"(?:please )?(?:type your )?reply above this line|bitte (?:antworten sie )?(?:oberhalb|über) dieser (?:linie|zeile)|"
-    r"répondez au-dessus de cette ligne|responda por encima de esta línea"
+    r"please (?:type your )?reply above this line|type your reply above this line|reply above this line|"
+    r"bitte (?:antworten sie )?(?:oberhalb|über) dieser (?:linie|zeile)|répondez au-dessus de cette ligne|responda por encima de esta línea"
 )
-SEPARATOR = re.compile(
+_SEPARATOR = re.compile(
     rf"^(?:[-_=>\s*]{{0,40}}(?:{_ORIGINALS})[-_=\s*]{{0,40}}:?|[>\s]{{0,8}}(?:{_FORWARD_BEGINS})\s?[:：]|"
     rf"[-#=\s]{{0,20}}(?:{_ABOVE_THIS_LINE}).{{0,40}})$",
     re.IGNORECASE,
 )
+# How the separators above begin behind their dashes: few lines of ordinary mail do, and the others need no closer look.
+_SEPARATOR_LEAD = "-_=>#\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SEPARATOR_HEAD = 4  # characters; no group or choice of letters may begin among them
+_SEPARATOR_HEADS = frozenset(
+    words[:_SEPARATOR_HEAD].lower()
+    for words in f"{_ORIGINALS}|{_FORWARD_BEGINS}|{_ABOVE_THIS_LINE}".split("|")
+)
+# What lower() gives for letters that IGNORECASE takes for others: the dot of the Turkish İ in ORİJİNAL, and rare forms of letters.
+_ODD_CASES = frozenset("\u0307ıſϱ\u0345\u1fbe\u1c82\u1c83")
 RULE = re.compile(r"^[ \t]*(?:_{10,80}|-{10,80})[ \t]*$")
 HEADER_FROM = re.compile(
     r"^[*>\s]{0,8}(?:From|Von|De la|De|Da|Van|Från|Fra|Od|Lähettäjä|Saatja|Feladó|Kimden|Gönderen|От|Від|Από|Απο|Absender|Expéditeur|"
@@ -70,8 +80,9 @@ HEADER_NEXT = re.compile(
     r"送信日時|宛先|件名|보낸 날짜|받는 사람|제목|נשלח|אל|נושא|تاريخ|إلى|الموضوع)\*?\s?[:：]",
     re.IGNORECASE,
 )
-SIGNATURE = re.compile(r"^--[ \t]?$")
-QUOTED = re.compile(r"^[ \t]{0,3}[>|]")
+HEADER_NAME_CHARACTERS_MAX = 30  # of the marks before it, the longest name above and the colon
+SIGNATURES = frozenset({"--", "-- ", "--\t"})
+_QUOTED_INDENTED = re.compile(r"[ \t]{1,3}[>|]")
 # What phones and mail programs put below every mail.
 DEVICE = re.compile(
     r"^[*_ ]{0,3}(?:Sent (?:from|via|with|using) .{2,60}|Get Outlook for .{2,40}|(?:Von|Gesendet von|Gesendet mit|Gesendet aus|Diese Nachricht wurde von) "
@@ -104,6 +115,41 @@ def announces_quote(line: str) -> bool:
     if any(verb in line for verb in _VERBS_BEFORE):
         return line.rstrip().endswith((COLON, WIDE_COLON, ">"))
     return "年" in line and bool(_JAPANESE_DATE.search(line))
+
+
+def lines_of_programs(lines: list[str]) -> list[int]:
+    """Which lines could stand between a mail and the one that it answers: few do, so all are sifted by what costs least."""
+    return [
+        index
+        for index, line in enumerate(lines)
+        if line
+        and (
+            (head := line.lstrip(_SEPARATOR_LEAD)[:_SEPARATOR_HEAD].lower()) in _SEPARATOR_HEADS
+            or line[-1] in _WROTE_LAST
+            or COLON in (begin := line[:HEADER_NAME_CHARACTERS_MAX])
+            or line[-1].isspace()
+            or not (line.isascii() or (WIDE_COLON not in begin and _ODD_CASES.isdisjoint(head)))
+        )
+    ]
+
+
+def is_separator(line: str) -> bool:
+    """Whether a line is what programs put between a mail and the one that it answers or forwards."""
+    head = line.lstrip(_SEPARATOR_LEAD)[:_SEPARATOR_HEAD].lower()
+    return (head in _SEPARATOR_HEADS or not _ODD_CASES.isdisjoint(head)) and bool(_SEPARATOR.match(line))
+
+
+def may_be_header(line: str) -> bool:
+    """Whether a line has its colon where `From:` and the like have it."""
+    begin = line[:HEADER_NAME_CHARACTERS_MAX]
+    return COLON in begin or WIDE_COLON in begin
+
+
+def is_quoted(line: str) -> bool:
+    """Whether a line is marked as a quote, at most three blanks from the left."""
+    return line.startswith((">", "|")) or (
+        line.startswith((" ", "\t")) and bool(_QUOTED_INDENTED.match(line))
+    )
 
 
 def is_device_line(line: str) -> bool:

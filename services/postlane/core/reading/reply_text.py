@@ -8,18 +8,18 @@ from postlane.core.reading.reply_signs import (
     ADDRESSED,
     ANSWERS_INSIDE,
     ATTRIBUTION_BEGIN,
-    COLON,
     DATED_ADDRESS,
     HEADER_FROM,
     HEADER_NEXT,
-    QUOTED,
     RULE,
-    SEPARATOR,
-    SIGNATURE,
-    WIDE_COLON,
+    SIGNATURES,
     WROTE_ENDINGS,
     announces_quote,
     is_device_line,
+    is_quoted,
+    is_separator,
+    lines_of_programs,
+    may_be_header,
 )
 
 REPLY_LINES_MAX = 20_000  # longer texts are logs or dumps; they are returned whole
@@ -45,12 +45,13 @@ def trim_reply(text: str) -> str:
 
 def _without_quote_block(lines: list[str]) -> list[str]:
     """Cut at the first line below which programs put the old thread without marking its lines."""
-    for index, line in enumerate(lines):
-        if not line or len(line) > LINE_CHARACTERS_MAX:
+    for index in lines_of_programs(lines):
+        line = lines[index]
+        if len(line) > LINE_CHARACTERS_MAX:
             continue
-        if (COLON in line or WIDE_COLON in line) and _is_header_block(lines, index):
+        if may_be_header(line) and _is_header_block(lines, index):
             return lines[: _above(lines, index)]
-        if SEPARATOR.match(line):
+        if is_separator(line):
             return lines[: _above(lines, index)]
         begin = _attribution_begin(lines, index)
         if begin is not None and begin > 0 and not _quote_follows(lines, index):
@@ -94,15 +95,15 @@ def _attribution_begin(lines: list[str], index: int) -> int | None:
 
 def _quote_follows(lines: list[str], index: int) -> bool:
     following = next((line for line in lines[index + 1 :] if line.strip()), "")
-    return bool(QUOTED.match(following))
+    return is_quoted(following)
 
 
 def _without_trailing_quotes(lines: list[str]) -> list[str]:
     """Drop the last block of quoted lines with its attribution; quotes with an answer below them stay."""
     end = _end_of_words(lines, len(lines))
-    if end and QUOTED.match(lines[end - 1]):
+    if end and is_quoted(lines[end - 1]):
         return _without_quotes_above(lines, end, end)
-    signature = next((i for i in range(end - 1, max(end - 30, -1), -1) if SIGNATURE.match(lines[i])), None)
+    signature = next((i for i in range(end - 1, max(end - 30, -1), -1) if lines[i] in SIGNATURES), None)
     last = end if signature is None else _end_of_words(lines, signature)
     while last and is_device_line(lines[last - 1]):
         last = _end_of_words(lines, last - 1)
@@ -112,7 +113,7 @@ def _without_trailing_quotes(lines: list[str]) -> list[str]:
 def _without_quotes_above(lines: list[str], last: int, end: int) -> list[str]:
     """Without the quoted lines that end at `last`, what announces them, and what follows; else all up to `end`."""
     begin = last
-    while begin and (not lines[begin - 1].strip() or QUOTED.match(lines[begin - 1])):
+    while begin and (not lines[begin - 1].strip() or is_quoted(lines[begin - 1])):
         begin -= 1
     if begin == last:
         return lines[:end]
@@ -130,9 +131,9 @@ def _without_signature(lines: list[str]) -> list[str]:
     """Drop what follows the last `-- ` line (RFC 3676 section 4.3) unless quoted text stands below it, then device signatures."""
     end = len(lines)
     for index in range(len(lines) - 1, -1, -1):
-        if QUOTED.match(lines[index]):
+        if is_quoted(lines[index]):
             break
-        if SIGNATURE.match(lines[index]):
+        if lines[index] in SIGNATURES:
             is_marked = lines[index] == "-- " or len(lines) - index <= SIGNATURE_LINES_MAX
             end = index if is_marked else end
             break
