@@ -13,6 +13,7 @@ from postlane.core.reports.bounce_phrases import (
     DELAY_SENTENCE,
     DELAY_SUBJECT,
     ENOUGH,
+    ODD_CASES,
     ORIGINAL_LINE,
     PERMANENT_SENTENCE,
     RULERS,
@@ -137,7 +138,12 @@ def _subject_signs(mail: ParsedMail) -> Iterator[_Sign]:
 
 def _sentence_signs(mail: ParsedMail) -> Iterator[_Sign]:
     text = " ".join(notice_text(mail).split())
-    said = [(rule.weight, found[0]) for rule in SENTENCES if (found := rule.pattern.search(text))]
+    lowered = text.lower() if ODD_CASES.isdisjoint(text) else None
+    said = [
+        (rule.weight, found[0])
+        for rule in SENTENCES
+        if (lowered is None or rule.lowered.search(lowered)) and (found := rule.pattern.search(text))
+    ]
     if said:
         weight = min(sum(weight for weight, _ in said), max(SENTENCES_WEIGHT_MAX, max(said)[0]))
         yield _Sign(weight, f"text: {max(said)[1]}", is_sentence=True)
