@@ -43,6 +43,7 @@ _DELIVERY_STATUS = frozenset({"message/delivery-status", "message/global-deliver
 _DISPOSITION = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
 _CALENDAR = frozenset({"text/calendar", "application/ics"})
 _NOTICE_SIGNS = {ReportKind.BOUNCE: Sign.BOUNCE, ReportKind.DELAY: Sign.DELAY}
+_RULE_KEYS = [name.lower() for name, _, _ in HEADER_RULES]
 _THREAD_SIGNS = {
     ThreadSign.FORWARDED: Sign.FORWARDED,
     ThreadSign.SUBJECT_CHANGED: Sign.SUBJECT_CHANGED,
@@ -170,10 +171,11 @@ def _delivery_sign(mail: ParsedMail) -> tuple[Sign, str]:
 
 def _header_signs(mail: ParsedMail) -> Iterator[tuple[Sign, str]]:
     decided: set[str] = set()
-    for name, pattern, sign in HEADER_RULES:
-        if name in decided:
+    values_by_name = mail.headers_by_name()
+    for (name, pattern, sign), key in zip(HEADER_RULES, _RULE_KEYS, strict=True):
+        if key not in values_by_name or name in decided:
             continue
-        for value in mail.header_values(name):
+        for value in values_by_name[key]:
             if pattern.search(value):
                 decided.add(name)
                 yield sign, f"{name}: {value}"

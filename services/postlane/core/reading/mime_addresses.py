@@ -24,8 +24,19 @@ _ROUTE = re.compile(r"^@[^:]*:")
 _QUOTED_PAIR = re.compile(rb"\\(.)")
 
 
+# How nearly every mail is addressed: `ann@example.org`, `<ann@example.org>`, `Ann Example <..>`, `"Example, Ann" <..>`.
+_ADDR_SPEC = rb"[A-Za-z0-9][A-Za-z0-9._+-]*+@[A-Za-z0-9.-]++"
+_ORDINARY = re.compile(
+    rb'(?:([A-Za-z0-9][A-Za-z0-9 .-]*+|"[A-Za-z0-9 .,@()&/+-]*+")?[ ]*<(%b)>)|(%b)' % (_ADDR_SPEC, _ADDR_SPEC)
+)
+
+
 def parse_addresses(value: bytes, hint: str | None = None) -> tuple[Address, ...]:
     """The mailboxes of a From, To, Cc or Reply-To value, in order, duplicates kept; `hint` = charset of its 8-bit text."""
+    if not value:
+        return ()
+    if (ordinary := _ordinary_list(value)) is not None:
+        return ordinary
     if (
         b"\x1b" in value or not value.isascii()
     ):  # ISO-2022-JP and Shift JIS use the bytes of commas and brackets
@@ -102,6 +113,19 @@ class _ListReader:
             case _:
                 self.balanced = self.balanced and lexeme != b'"'
                 (token.angle if self._in_angle and token.angle is not None else token.words).extend(lexeme)
+
+
+def _ordinary_list(value: bytes) -> tuple[Address, ...] | None:
+    """The addresses, where each is written in the ordinary way."""
+    addresses: list[Address] = []
+    for part in value.split(b",", ADDRESSES_MAX) if b"," in value else (value,):
+        found = _ORDINARY.fullmatch(part.strip())
+        if found is None:
+            return None
+        name = " ".join((found[1] or b"").strip(b'"').decode("ascii").split())
+        address = (found[2] or found[3]).decode("ascii")
+        addresses.append(Address(address=address[:ADDRESS_TEXT_MAX], name=name[:ADDRESS_TEXT_MAX]))
+    return tuple(addresses[:ADDRESSES_MAX])
 
 
 def _mailbox(token: _Token) -> Address | None:

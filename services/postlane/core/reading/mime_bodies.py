@@ -37,6 +37,18 @@ class Bodies:
     defects: tuple[str, ...]
 
 
+NO_BODIES = Bodies(
+    text=None,
+    html=None,
+    sanitized_html=None,
+    reply_text=None,
+    attachments=(),
+    part_types=(),
+    report_text="",
+    defects=(),
+)
+
+
 def read_bodies(root: Part) -> Bodies:
     """Sort the parts and put the words together; text is rendered from HTML where a mail has no other."""
     reader = PartReader()

@@ -6,6 +6,7 @@ RFC 5322 section 2.2 and RFC 2047 (encoded words), also in the broken forms that
 import re
 from binascii import a2b_qp
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from postlane.core.reading.mime_text import clean_text, decode_text
 from postlane.core.reading.mime_transfer import decode_base64
@@ -25,8 +26,7 @@ _PLAIN = re.compile(rb"[\x20-\x7e\t]*")
 CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class RawHeader:
+class RawHeader(NamedTuple):
     """One field: its name as written and its bytes after the colon, unfolded."""
 
     name: str
@@ -48,7 +48,8 @@ class HeaderBlock:
 
     def first(self, name: str) -> bytes:
         """The first field of that name, or nothing."""
-        return next(iter(self.raw(name)), b"")
+        values = self.by_name.get(name.lower())
+        return values[0] if values else b""
 
     def charset_hint(self) -> str | None:
         """The charset that this block names first: it speaks for those of its fields that are 8-bit text."""
@@ -103,10 +104,11 @@ class _Collected:
             return
         if len(value) > HEADER_BYTES_MAX or len(name) > HEADER_NAME_MAX:
             self.defects[f"a header is longer than {HEADER_BYTES_MAX} bytes and is cut"] = None
-        unfolded = value[:HEADER_BYTES_MAX].strip(b" \t\r\n")
+            name, value = name[:HEADER_NAME_MAX], value[:HEADER_BYTES_MAX]
+        unfolded = value.strip(b" \t\r\n")
         if b"\n" in unfolded or b"\r" in unfolded:
             unfolded = _FOLD.sub(b" ", unfolded)
-        known = name[:HEADER_NAME_MAX].decode("ascii")
+        known = name.decode("ascii")
         self.fields.append(RawHeader(known, unfolded))
         self._by_name.setdefault(known.lower(), []).append(unfolded)
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from postlane.core.reading.charset_names import charset_codec
@@ -9,6 +10,7 @@ from postlane.core.reading.mime_headers import CONTROL, decode_header
 from postlane.core.reading.mime_text import decode_text
 
 PARAMETERS_MAX = 100  # RFC 2231 splits a file name into a few dozen sections at most
+REPEATED_BYTES_MAX = 200  # what many mails have alike, `text/plain; charset="utf-8"` say, is short
 
 
 _EXTENDED = re.compile(rb"([A-Za-z0-9_.-]{3,40})'[A-Za-z-]{0,20}'.*", re.DOTALL)
@@ -25,7 +27,11 @@ class Parameterized:
 
 def parse_parameters(value: bytes) -> Parameterized:
     """Content-Type, Content-Disposition and the like. Unquoted values may hold blanks, as senders write them."""
-    head, *sections = _split_unquoted(value, ord(";"))
+    return _parse_repeated(value) if len(value) <= REPEATED_BYTES_MAX else _parse(value)
+
+
+def _parse(value: bytes) -> Parameterized:
+    head, *sections = _split_unquoted(value)
     main, _, rest = head.strip().partition(b" ")
     if b"=" in rest:
         sections.insert(0, rest)  # the semicolon after the type is missing
@@ -38,6 +44,9 @@ def parse_parameters(value: bytes) -> Parameterized:
             if b'"' in content and (run_on := _RUN_ON.match(content)):  # as is the one after a quoted value
                 plain.setdefault(run_on[1].lower().decode("ascii"), _unquote(run_on[2]))
     return Parameterized(main.lower().decode("ascii", "replace"), _merge_sections(plain))
+
+
+_parse_repeated = lru_cache(maxsize=512)(_parse)
 
 
 def _merge_sections(plain: dict[str, bytes]) -> dict[str, str]:
@@ -86,25 +95,20 @@ def _extended(pieces: list[tuple[bytes, bool]]) -> str:
     return CONTROL.sub("", decode_text(joined, known)[0])
 
 
-def _split_unquoted(value: bytes, separator: int) -> list[bytes]:
-    """Split at a separator that stands outside quoted strings; an unclosed quote ends with the value."""
+_SECTION = re.compile(rb'(?:[^";]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+', re.DOTALL)
+
+
+def _split_unquoted(value: bytes) -> list[bytes]:
+    """Split at the semicolons that stand outside quoted strings; an unclosed quote ends with the value."""
     if value.count(b'"') < 2:
-        return value.split(bytes([separator]))
+        return value.split(b";")
     parts: list[bytes] = []
     begin = 0
-    quoted = escaped = False
-    for at, byte in enumerate(value):
-        if escaped:
-            escaped = False
-        elif quoted and byte == 0x5C:
-            escaped = True
-        elif byte == 0x22:
-            quoted = not quoted
-        elif byte == separator and not quoted:
-            parts.append(value[begin:at])
-            begin = at + 1
-            if len(parts) > PARAMETERS_MAX:
-                break
+    while len(parts) <= PARAMETERS_MAX and (found := _SECTION.match(value, begin)):
+        if found.end() == len(value):
+            break
+        parts.append(found[0])
+        begin = found.end() + 1
     parts.append(value[begin:])
     return parts
 

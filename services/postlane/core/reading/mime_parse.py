@@ -5,13 +5,13 @@ What could not be read as it should is listed in `defects`, and the parse status
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from postlane.core.events.mail import Address, Header
 from postlane.core.events.received import ParseStatus
 from postlane.core.reading.mime_addresses import parse_addresses, parse_message_ids
-from postlane.core.reading.mime_bodies import read_bodies
+from postlane.core.reading.mime_bodies import NO_BODIES, Bodies, read_bodies
 from postlane.core.reading.mime_headers import HeaderBlock, decode_header, split_headers
 from postlane.core.reading.mime_parts import split_parts, with_line_feeds
 from postlane.core.reading.parsed_mail import ParsedMail
@@ -52,27 +52,17 @@ def parse_mail(raw: bytes) -> ParsedMail:
     """Read a whole mail."""
     tree = split_parts(raw)
     bodies = read_bodies(tree.root)
-    mail = _from_headers(tree.root.headers, (*tree.defects, *bodies.defects))
     report = tree.root.content_type
     is_report = report.value == "multipart/report"
-    return replace(
-        mail,
-        text=bodies.text,
-        html=bodies.html,
-        sanitized_html=bodies.sanitized_html,
-        reply_text=bodies.reply_text,
-        attachments=bodies.attachments,
-        part_types=bodies.part_types,
-        report_type=report.parameters.get("report-type", "").lower() if is_report else None,
-        report_text=bodies.report_text,
-    )
+    report_type = report.parameters.get("report-type", "").lower() if is_report else None
+    return _mail(tree.root.headers, (*tree.defects, *bodies.defects), bodies, report_type)
 
 
 def parse_headers(raw: bytes, why: str) -> ParsedMail:
     """Read the header block alone; `why` becomes a defect. For mail too large or too hostile to be read whole."""
     head = with_line_feeds(raw[:HEADER_BLOCK_MAX])
     block = split_headers(head, 0, len(head))
-    mail = _from_headers(block, (why, *block.defects))
+    mail = _mail(block, (why, *block.defects), NO_BODIES, None)
     return replace(mail, parse_status=ParseStatus.HEADERS_ONLY)
 
 
@@ -81,7 +71,9 @@ def unreadable_mail(why: str) -> ParsedMail:
     return ParsedMail(parse_status=ParseStatus.FAILED, defects=(why,))
 
 
-def _from_headers(block: HeaderBlock, structural: tuple[str, ...]) -> ParsedMail:
+def _mail(
+    block: HeaderBlock, structural: tuple[str, ...], bodies: Bodies, report_type: str | None
+) -> ParsedMail:
     hint = None if all(field.value.isascii() for field in block.fields) else block.charset_hint()
     message_ids = parse_message_ids(_text(block, "message-id"))
     date, date_defect = _date(_text(block, "date"))
@@ -110,6 +102,14 @@ def _from_headers(block: HeaderBlock, structural: tuple[str, ...]) -> ParsedMail
         delivered_to=_delivered_to(block),
         return_path=_return_path(block),
         subject=_subject(block, hint),
+        text=bodies.text,
+        html=bodies.html,
+        sanitized_html=bodies.sanitized_html,
+        reply_text=bodies.reply_text,
+        attachments=bodies.attachments,
+        part_types=bodies.part_types,
+        report_type=report_type,
+        report_text=bodies.report_text,
     )
 
 
@@ -129,7 +129,8 @@ def _addresses(block: HeaderBlock, name: str, hint: str | None = None) -> tuple[
 
 
 def _delivered_to(block: HeaderBlock) -> tuple[str, ...]:
-    found = (address.address for name in DELIVERED_TO_HEADERS for address in _addresses(block, name))
+    values = (value for name in DELIVERED_TO_HEADERS for value in block.raw(name))
+    found = (address.address for value in values for address in parse_addresses(value))
     return tuple(dict.fromkeys(address for address in found if "@" in address))
 
 
@@ -145,6 +146,17 @@ def _header_defects(block: HeaderBlock) -> list[str]:
     return [f"{name} is given more than once" for name in ONCE if len(block.raw(name)) > 1]
 
 
+# As nearly every program writes it (RFC 5322 section 3.3); parsedate_to_datetime takes three times as long to read the same.
+_ORDINARY_DATE = re.compile(
+    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d\d?) ([A-Z][a-z]{2}) ([12]\d{3}) (\d\d):(\d\d):(\d\d) ([+-])([01]\d)(\d\d)(?: \([A-Z]{1,5}\))?",
+    re.ASCII,
+)
+_MONTHS = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
+    )
+}
 _COMMENT = re.compile(r"\([^()]*\)")
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:?\d\d)?")
 
@@ -153,7 +165,11 @@ def _date(value: str) -> tuple[datetime | None, tuple[str, ...]]:
     if not value:
         return None, ("Date is missing",)
     written = value[:DATE_CHARACTERS_MAX]
-    date = _rfc_date(_COMMENT.sub(" ", written) if "(" in written else written) or _iso_date(written)
+    date = (
+        _ordinary_date(written)
+        or _rfc_date(_COMMENT.sub(" ", written) if "(" in written else written)
+        or _iso_date(written)
+    )
     try:
         utc = date and (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -161,6 +177,21 @@ def _date(value: str) -> tuple[datetime | None, tuple[str, ...]]:
     if utc is None or not EARLIEST_DATE <= utc <= LATEST_DATE:
         return None, ("Date cannot be read",)
     return utc, ()
+
+
+def _ordinary_date(written: str) -> datetime | None:
+    found = _ORDINARY_DATE.fullmatch(written)
+    month = _MONTHS.get(found[2]) if found else None
+    if found is None or month is None:
+        return None
+    offset = timedelta(hours=int(found[8]), minutes=int(found[9]))
+    try:
+        local = datetime(
+            int(found[3]), month, int(found[1]), int(found[4]), int(found[5]), int(found[6]), tzinfo=UTC
+        )
+        return local + offset if found[7] == "-" else local - offset
+    except (ValueError, OverflowError):
+        return None
 
 
 def _rfc_date(written: str) -> datetime | None:

@@ -7,6 +7,7 @@ stops at named limits. It never raises.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from postlane.core.reading.mime_headers import HeaderBlock, split_headers
 from postlane.core.reading.mime_parameters import Parameterized, parse_parameters
@@ -49,13 +50,17 @@ class Part:
     @property
     def transfer_encoding(self) -> str:
         """Content-Transfer-Encoding in lower case, without comments."""
-        value = self.headers.first("content-transfer-encoding").decode("latin-1")
-        return value.partition(";")[0].partition("(")[0].strip().strip("\"'").lower()
+        return _encoding_of(self.headers.first("content-transfer-encoding"))
 
     @property
     def filename(self) -> str | None:
         """The name that the sender gave, unsafe as it is; from the disposition, else from the type."""
         return self.disposition.parameters.get("filename") or self.content_type.parameters.get("name") or None
+
+
+@lru_cache(maxsize=64)
+def _encoding_of(value: bytes) -> str:
+    return value.decode("latin-1").partition(";")[0].partition("(")[0].strip().strip("\"'").lower()
 
 
 @dataclass(frozen=True, slots=True)

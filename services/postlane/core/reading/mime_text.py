@@ -39,19 +39,21 @@ def decode_text(content: bytes, charset: str | None, hint: str | None = None) ->
     """
     declared = charset_codec(charset) if charset else None
     unknown = f"charset {charset[:CHARSET_NAME_MAX]!r} is not known" if charset and declared is None else None
-    if (
-        content.isascii()
-        and declared in (None, "utf-8")
-        and not content.count(b"\x00")
-        and b"\x1b" not in content
-    ):
-        return content.decode("ascii"), unknown
+    if declared in (None, "utf-8") and (ordinary := _decode_ordinary(content)) is not None:
+        return ordinary, unknown
     text, wrong = (
         _decode_marked(content)
         or _decode_declared(content, declared)
         or _decode_undeclared(content, declared, hint)
     )
     return clean_text(text), wrong or unknown
+
+
+def _decode_ordinary(content: bytes) -> str | None:
+    """ASCII and UTF-8 without a mark of anything else: nearly all mail, and nothing in it needs cleaning."""
+    if b"\x00" in content or b"\x1b" in content or content.startswith(codecs.BOM_UTF8):
+        return None
+    return _decode(content, "utf-8", "strict")
 
 
 def _decode_marked(content: bytes) -> tuple[str, str | None] | None:
@@ -160,20 +162,32 @@ def _windows_letter(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("postlane-windows", _windows_letter)
 
 
+_LONE_CR = re.compile(r"\r(?!\n)")
 _ODD_LINE_END = re.compile(r"\r+\n?")
 
 
 def unix_lines(text: str) -> str:
     """Lines that end in LF, whether they ended in CRLF, CR, or the CRCRLF of gateways that convert twice."""
-    text = text.replace("\r\n", "\n")
-    return _ODD_LINE_END.sub("\n", text) if "\r" in text else text
+    if "\r" not in text:
+        return text
+    if _LONE_CR.search(text):
+        return _ODD_LINE_END.sub("\n", text.replace("\r\n", "\n"))
+    return text.replace("\r", "")
 
 
 def clean_text(text: str) -> str:
     """Without NULs, with U+FFFD for lone surrogates: what every event, database and UTF-8 encoder can carry."""
-    if not _UNFIT.search(text):
+    if "\x00" not in text and (text.isascii() or _is_encodable(text)):
         return text
     return _UNFIT.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 def _decode(content: bytes, codec: str, errors: str) -> str | None:

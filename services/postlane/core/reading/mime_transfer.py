@@ -2,6 +2,7 @@
 
 import binascii
 import re
+from functools import lru_cache
 
 from postlane.core.reading.embedded_files import decode_uu
 
@@ -31,7 +32,7 @@ _PADDING = re.compile("[-_ ]")
 
 def decode_transfer(content: bytes, encoding: str) -> tuple[bytes, str | None]:
     """Undo a Content-Transfer-Encoding (RFC 2045 section 6), as far as it goes; the second part says what was wrong."""
-    match _PADDING.sub("", encoding.lower()):
+    match _spelled(encoding):
         case "base64" | "b64" | "b":
             return decode_base64(content)
         case "quotedprintable" | "qp" | "q" | "quoted":
@@ -42,6 +43,11 @@ def decode_transfer(content: bytes, encoding: str) -> tuple[bytes, str | None]:
             return content, None
         case _:
             return content, f"transfer encoding {encoding[:40]!r} is not known"
+
+
+@lru_cache(maxsize=64)
+def _spelled(encoding: str) -> str:
+    return _PADDING.sub("", encoding.lower())
 
 
 _BLANKS_AFTER_SOFT_BREAK = re.compile(rb"=[ \t]+(?=\r?\n)")
@@ -62,6 +68,13 @@ _LINE_SAMPLE = 2000
 
 def decode_base64(content: bytes) -> tuple[bytes, str | None]:
     """Base64 as mail has it: line ends, stray bytes, missing padding, several runs one after the other, a footer below."""
+    try:
+        return binascii.a2b_base64(content.replace(b"\r", b"").replace(b"\n", b""), strict_mode=True), None
+    except binascii.Error:
+        return _decode_broken_base64(content)
+
+
+def _decode_broken_base64(content: bytes) -> tuple[bytes, str | None]:
     wrong: str | None = None
     if content.translate(None, _EXPECTED):
         end = _plain_from(content)

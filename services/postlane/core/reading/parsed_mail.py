@@ -55,9 +55,10 @@ class ParsedMail:
 
     def header_values(self, name: str) -> tuple[str, ...]:
         """The decoded values of every header of that name (case-insensitive), topmost first."""
-        return self._by_name().get(name.lower(), ())
+        return self.headers_by_name().get(name.lower(), ())
 
-    def _by_name(self) -> dict[str, tuple[str, ...]]:
+    def headers_by_name(self) -> dict[str, tuple[str, ...]]:
+        """The decoded values by lower-case name, topmost first; for who asks for many names."""
         if self.values_by_name is None:
             found: dict[str, tuple[str, ...]] = {}
             for header in self.headers:

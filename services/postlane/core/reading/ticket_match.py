@@ -70,7 +70,7 @@ def match_ticket(mail: ParsedMail, keys: SigningKeys, original: OriginalMail | N
         distinct.setdefault((kind, mark), candidate)
     candidates = tuple(distinct.values())
     proven = [candidate for candidate in candidates if candidate.verified]  # strongest kind first
-    doubt = _doubt(mail, original)
+    doubt = _doubt(mail, original) if proven else 0
     strongest = {
         candidate.ticket_id
         for candidate in proven
