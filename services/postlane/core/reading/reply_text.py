@@ -130,7 +130,7 @@ def _end_of_words(lines: list[str], end: int) -> int:
 def _without_signature(lines: list[str]) -> list[str]:
     """Drop what follows the last `-- ` line (RFC 3676 section 4.3) unless quoted text stands below it, then device signatures."""
     end = len(lines)
-    for index in range(len(lines) - 1, -1, -1):
+    for index in () if SIGNATURES.isdisjoint(lines) else range(len(lines) - 1, -1, -1):
         if is_quoted(lines[index]):
             break
         if lines[index] in SIGNATURES:
