@@ -110,6 +110,9 @@ class LogWriter(Protocol):
         partitions. Raises Fenced, TransactionAborted; ValueError for metadata over 4096 bytes.
         """
 
+    def abort(self) -> None:
+        """Abort what is staged, if anything is. Raises Fenced; what Kafka does not answer in time is aborted before the next `stage`."""
+
     def close(self) -> None:
         """Give up the id, also from another thread: an open transaction is aborted, and every other call ends with Fenced."""
 
@@ -156,6 +159,12 @@ class EventLog(Protocol):
 
     def hidden(self, at: TopicPartition) -> LogRecord | None:
         """The last record that a transaction without an end hides from readers of committed records; None where nothing is hidden."""
+
+    def stable_end(self, at: TopicPartition) -> int:
+        """The last stable offset: the first record of a transaction without an end; the partition's end where there is none."""
+
+    def unstable(self, at: TopicPartition) -> Iterator[list[LogRecord]]:
+        """Batches of all records from the last stable offset to the end, whatever becomes or became of them. Raises LogUnavailable."""
 
     def fetch_at(self, at: TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
         """The records at these offsets (ascending), read_committed; an offset that is gone is left out."""

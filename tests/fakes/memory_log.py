@@ -1,17 +1,18 @@
 """EventLog in memory: transactions, fencing, markers that occupy offsets, and a cooperative consumer group.
 
 Faults for tests: `before` is called with the name of every operation first and may raise LogUnavailable or TransactionAborted;
-while `forgets_markers` is set, transactions end without a mark in their partitions, as when these have no leader.
+while `forgets_markers` is set, transactions end without a mark in their partitions, as when these have no leader; `leaderless` are partitions
+in which they do so anyway.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from threading import RLock
 
 from fakes.memory_following import MemoryFollowing, MemoryPublisher
 from fakes.memory_group import Group, MemoryGroupMember
+from fakes.memory_partition import Partition, Slot, State, Transaction
 from postlane.ports import (
     Bounds,
     CommitPoint,
@@ -32,53 +33,6 @@ BATCH_RECORDS_MAX = 500
 RECORD_BYTES_MAX = 1_048_576
 METADATA_BYTES_MAX = 4096
 READ_STEP_SECONDS = 0.005
-
-
-class State(Enum):
-    OPEN = auto()
-    COMMITTED = auto()
-    ABORTED = auto()
-
-
-@dataclass(eq=False, slots=True)
-class Transaction:
-    """One transaction; its records become visible or vanish with its state."""
-
-    state: State = State.OPEN
-    touched: set[TopicPartition] = field(default_factory=set)
-    points: list[tuple[str, TopicPartition, CommitPoint]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One offset of a partition: a record, or the marker (record None) that ends its transaction here."""
-
-    record: LogRecord | None
-    transaction: Transaction
-
-
-@dataclass(slots=True)
-class Partition:
-    """What lies in one partition; `low` is the first offset not deleted by retention."""
-
-    slots: list[Slot] = field(default_factory=list)
-    low: int = 0
-    open_since: dict[Transaction, int] = field(default_factory=dict)
-
-    @property
-    def stable_end(self) -> int:
-        """The last stable offset: where the first open transaction begins."""
-        return min(self.open_since.values(), default=len(self.slots))
-
-    def end_transaction(self, transaction: Transaction) -> None:
-        """Write its marker."""
-        if self.open_since.pop(transaction, None) is not None:
-            self.slots.append(Slot(None, transaction))
-
-    def readable(self, start: int, stop: int) -> list[LogRecord]:
-        """Committed records in that range, as far as it is stable."""
-        span = self.slots[max(start, self.low) : min(stop, self.stable_end)]
-        return [slot.record for slot in span if slot.record and slot.transaction.state is State.COMMITTED]
 
 
 @dataclass(slots=True)
@@ -105,6 +59,7 @@ class MemoryLog:
         self.record_bytes_max = record_bytes_max
         self.before: Callable[[str], None] = lambda _operation: None
         self.forgets_markers = False
+        self.leaderless: set[TopicPartition] = set()
         self.topics: dict[str, list[Partition]] = {}
         self.holders: dict[str, Holder] = {}
         self.groups: dict[str, Group] = {}
@@ -201,10 +156,20 @@ class MemoryLog:
 
     def hidden(self, at: TopicPartition) -> LogRecord | None:
         """See ports.EventLog.hidden."""
+        return next((batch[-1] for batch in self.unstable(at)), None)
+
+    def stable_end(self, at: TopicPartition) -> int:
+        """See ports.EventLog.stable_end."""
+        with self.lock:
+            return self.partition(at).stable_end
+
+    def unstable(self, at: TopicPartition) -> Iterator[list[LogRecord]]:
+        """See ports.EventLog.unstable."""
         with self.lock:
             partition = self.partition(at)
             records = [slot.record for slot in partition.slots[partition.stable_end :] if slot.record]
-            return records[-1] if records else None
+        if records:
+            yield records
 
     def fetch_at(self, at: TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
         """See ports.EventLog.fetch_at."""
@@ -338,6 +303,11 @@ class MemoryWriter:
                 raise
             self._end(holder, State.COMMITTED)
 
+    def abort(self) -> None:
+        """See ports.LogWriter.abort."""
+        with self._log.lock:
+            self._end(self._holder(), State.ABORTED)
+
     def close(self) -> None:
         """See ports.LogWriter.close."""
         with self._log.lock:
@@ -380,13 +350,15 @@ class MemoryWriter:
         if transaction is None:
             return
         transaction.state = state
+        holder.unmarked.append(transaction)
         if self._log.forgets_markers:
-            holder.unmarked.append(transaction)
             return
-        for at in transaction.touched:
-            self._log.partition(at).end_transaction(transaction)
-            for forgotten in holder.unmarked:
-                self._log.partition(at).end_transaction(forgotten)
+        for at in transaction.touched - self._log.leaderless:
+            self._log.partition(at).end(holder.unmarked, state)
+        holder.unmarked = [one for one in holder.unmarked if self._is_open(one)]
         if state is State.COMMITTED:
             for group, at, point in transaction.points:
                 self._log.group(group).points[at] = point
+
+    def _is_open(self, transaction: Transaction) -> bool:
+        return any(transaction in self._log.partition(at).open_since for at in transaction.touched)

@@ -143,15 +143,25 @@ class KafkaLog:
 
     def hidden(self, at: ports.TopicPartition) -> LogRecord | None:
         """See ports.EventLog.hidden."""
-        readable, end = self._bounds(at, _COMMITTED).end, self.bounds(at).end
+        last = None
+        for batch in self.unstable(at):
+            last = batch[-1]
+        return last
+
+    def stable_end(self, at: ports.TopicPartition) -> int:
+        """See ports.EventLog.stable_end."""
+        return self._bounds(at, _COMMITTED).end
+
+    def unstable(self, at: ports.TopicPartition) -> Iterator[list[LogRecord]]:
+        """See ports.EventLog.unstable."""
+        readable, end = self.stable_end(at), self.bounds(at).end
         if readable >= end:
-            return None
+            return
         reader = Consumer(reader_config(self._kafka) | {"isolation.level": _UNCOMMITTED})
         try:
-            batches = [*scan(reader, at, range(readable, end), self._answer_seconds)]
+            yield from scan(reader, at, range(readable, end), self._answer_seconds)
         finally:
             reader.close()
-        return batches[-1][-1] if batches else None
 
     def fetch_at(self, at: ports.TopicPartition, offsets: Sequence[int]) -> list[LogRecord]:
         """See ports.EventLog.fetch_at; one pass per run of nearby offsets."""

@@ -114,6 +114,13 @@ class KafkaWriter:
                 raise self._failed_commit(error_of(exception)) from None
             self._state = _State.READY
 
+    def abort(self) -> None:
+        """See ports.LogWriter.abort."""
+        with self._busy:
+            self._refuse_if_gone()
+            if self._state in {_State.OPEN, _State.BROKEN}:
+                self._abort()
+
     def close(self) -> None:
         """See ports.LogWriter.close; after it every call raises Fenced."""
         self._closing.set()

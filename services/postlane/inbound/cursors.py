@@ -56,22 +56,26 @@ class CursorReader:
     topics: InboundTopics
     produced: ProducedHashes = field(default_factory=ProducedHashes)
 
-    def cursors(self, partition: int) -> dict[tuple[str, str], MailboxCursor]:
-        """The newest cursor of each (mailbox, folder), read to the partition's end. Raises LogUnavailable."""
+    def cursors(self, partition: int, *, stable: bool = False) -> dict[tuple[str, str], MailboxCursor]:
+        """The newest cursor of each (mailbox, folder), read to the partition's end, or as far as it is `stable`. Raises LogUnavailable."""
         at = self.topics.cursor_at(partition)
         bounds = self.event_log.bounds(at)
-        cursors: dict[tuple[str, str], MailboxCursor] = {}
-        for batch in self.event_log.read(at, bounds.low, bounds.end, READ_SECONDS_MAX):
+        end = self.event_log.stable_end(at) if stable else bounds.end
+        cursors: dict[bytes | None, MailboxCursor] = {}
+        for batch in self.event_log.read(at, bounds.low, end, READ_SECONDS_MAX):
             for record in batch:
-                if record.value is None or is_report(record.key):
+                if is_report(record.key):
+                    continue
+                if record.value is None:
+                    cursors.pop(record.key, None)
                     continue
                 try:
                     cursor = self.codec.decode(MailboxCursor, record.value)
                 except Undecodable as error:
                     log.error("cursor_unreadable", topic=at.topic, offset=record.offset, reason=str(error))
                     continue
-                cursors[cursor.mailbox, cursor.folder] = cursor
-        return cursors
+                cursors[record.key] = cursor
+        return {(cursor.mailbox, cursor.folder): cursor for cursor in cursors.values()}
 
     def produced_hashes(self, mailbox: str, since_ms: int | None) -> frozenset[str]:
         """The raw hashes of a mailbox's events that are still on `mail.inbound`, from a time on. Raises LogUnavailable.

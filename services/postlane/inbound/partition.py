@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,8 +13,17 @@ import structlog
 from postlane.core.events.received import MailboxCursor
 from postlane.core.reconnect import reconnect_seconds
 from postlane.inbound.cursors import CursorReader
+from postlane.inbound.forgotten_ends import ForgottenEnds, marked
+from postlane.inbound.unseen import Unseen
 from postlane.inbound.watch import KafkaWatch
-from postlane.ports import LogUnavailable, LogWriter, NewRecord, RecordRefused, TransactionAborted
+from postlane.ports import (
+    LogUnavailable,
+    LogWriter,
+    NewRecord,
+    RecordRefused,
+    TopicPartition,
+    TransactionAborted,
+)
 
 T = TypeVar("T")
 
@@ -30,6 +40,11 @@ class PartitionOwner:
         self._writer = writer
         self._reader = reader
         self._watch = watch
+        self._ends = ForgottenEnds(reader, partition)
+        self._term = secrets.token_hex(4)  # no two owners name their tries alike
+        self._tries = 0
+        self._failed: dict[str, frozenset[TopicPartition]] = {}
+        self.unseen = Unseen(reader.event_log, reader.topics.written_beside_cursors())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"inbound-writer-{partition}")
 
     async def take_over(self) -> None:
@@ -38,6 +53,8 @@ class PartitionOwner:
 
         def blocking() -> dict[tuple[str, str], MailboxCursor]:
             self._writer.take_over()
+            # Also the other places: what we write there next would decide what became of a former owner's records.
+            self._ends.end(self._writer, self._next_try(), self._reader.topics.written_beside_cursors())
             return self._reader.cursors(self.partition)
 
         self.cursors = await self._persistently(blocking)
@@ -53,8 +70,7 @@ class PartitionOwner:
 
         def blocking() -> float:
             began = time.monotonic()
-            self._writer.stage(records)
-            self._writer.commit()
+            self._transact(records)
             return time.monotonic() - began
 
         try:
@@ -66,11 +82,53 @@ class PartitionOwner:
             raise
         self._watch.committed(seconds)
 
+    async def end_forgotten(self, places: Collection[TopicPartition]) -> None:
+        """Make these readable again where a transaction of this partition's owners keeps them from it. Raises Fenced."""
+
+        def blocking() -> None:
+            self._ends.end(self._writer, self._next_try(), places)
+
+        await self._persistently(blocking)
+
     def drop(self) -> None:
         """Write nothing any more; does not wait."""
         # Another thread: the writer's own may be repeating a commit, and close() is what ends that.
         asyncio.get_running_loop().run_in_executor(None, self._writer.close)
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _transact(self, records: Sequence[NewRecord]) -> None:
+        if self._failed:
+            self._undo_failed()
+        transaction = self._next_try()
+        try:
+            self._commit(records, transaction)
+        except (LogUnavailable, TransactionAborted, RecordRefused):
+            self._failed[transaction] = frozenset(record.to for record in records)
+            raise
+
+    def _commit(self, records: Sequence[NewRecord], transaction: str) -> None:
+        told = marked(records, self._ends.own, transaction)
+        offsets = self._writer.stage(told)
+        self._writer.commit()
+        self.unseen.add(told, offsets)
+
+    def _undo_failed(self) -> None:
+        """Let neither the failed tries be committed with what comes next, nor what was committed before be aborted with them.
+
+        Both would happen where the broker forgot to mark an end: what comes next is marked for it, too.
+        """
+        places = frozenset().union(*self._failed.values())
+        self._ends.end(self._writer, self._next_try(), places, self._failed)
+        undone = self.unseen.undone()
+        if undone:
+            log.warning("committed_records_written_again", partition=self.partition, records=len(undone))
+            self._commit(undone, self._next_try())
+            self.unseen.restored()
+        self._failed.clear()
+
+    def _next_try(self) -> str:
+        self._tries += 1
+        return f"{self.partition}-{self._term}-{self._tries}"
 
     async def _persistently(self, call: Callable[[], T]) -> T:
         failures = 0

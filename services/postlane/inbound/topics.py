@@ -50,6 +50,11 @@ class InboundTopics:
         """Where feedback about the mail of a ticket goes: the partition that the ticket has in every topic of outbound."""
         return TopicPartition(self.feedback, partition_of(key, self.partitions))
 
+    def written_beside_cursors(self) -> list[TopicPartition]:
+        """Every partition that a transaction with a cursor may also write to."""
+        topics = (self.main, self.dlq, self.feedback)
+        return [TopicPartition(topic, number) for topic in topics for number in range(self.partitions)]
+
     def cursor_at(self, partition: int) -> TopicPartition:
         """The cursors of a partition's mailboxes."""
         return TopicPartition(self.cursor, partition)

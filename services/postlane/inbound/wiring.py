@@ -27,6 +27,7 @@ from postlane.inbound.board import Board
 from postlane.inbound.bounced_recipients import BouncedParts, BouncedRecipients
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.dialing import Dialing
+from postlane.inbound.ends_watch import EndsWatch
 from postlane.inbound.feedback import FeedbackDesk, Tell, no_listener
 from postlane.inbound.folder_watch import FolderWatch
 from postlane.inbound.intake import Intake
@@ -153,7 +154,8 @@ def make_ownership(
         watches = [_watch(parts, *place) for place in places]
         board.put(watches)
         reporter = ReporterParts(owner=owner, intake=shared.intake, watches=watches, clock=time.monotonic)
-        return [*(_poller(parts, shared, owner, watch, stop) for watch in watches), Reporter(reporter, stop)]
+        pollers = [_poller(parts, shared, owner, watch, stop) for watch in watches]
+        return [*pollers, Reporter(reporter, stop), EndsWatch(owner, time.monotonic, stop)]
 
     return Ownership(
         OwnershipParts(

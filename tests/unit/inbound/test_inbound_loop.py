@@ -20,10 +20,20 @@ from fakes.memory_log import MemoryLog
 from fakes.memory_mailbox import MemoryMailServer
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.core.events.received import MailReceived, ParseStatus
+from postlane.core.partitioner import partition_of
+from postlane.core.polling import transaction_marks as marks
 from postlane.core.polling.quarantine import decode_quarantine
 from postlane.core.ticket_marks import SigningKeys
+from postlane.inbound import ends_watch
 from postlane.inbound.feedback import Tell, no_listener
-from postlane.ports import LogUnavailable, MailSource, MailSourceError, TransactionAborted
+from postlane.ports import (
+    LogRecord,
+    LogUnavailable,
+    MailSource,
+    MailSourceError,
+    TopicPartition,
+    TransactionAborted,
+)
 
 KEYS = SigningKeys("k1", {"k1": b"a-secret-for-tests-only"}, "desk.test")
 
@@ -430,3 +440,64 @@ async def test_mail_that_others_remove_while_it_is_taken_is_skipped(world: World
     cursor = world.reader.cursor("support")
     assert numbers(events) == [0, 2]
     assert (cursor.listed, cursor.produced, cursor.skipped) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("end", ["committed", "aborted"])
+async def test_a_mailbox_goes_on_where_the_broker_forgot_to_mark_an_end(world: World, end: str) -> None:
+    """The broker is restarted in the middle of a transaction, and the owner with it."""
+    cursors = TopicPartition("mail.inbound.cursor", partition_of(b"support", PARTITIONS))
+    async with world.process(start="all") as process:
+        world.server.deliver(mail(1))
+        await world.produced(1)
+        await world.settled()
+        world.log.leaderless = {cursors}
+
+        def fail(operation: str) -> None:
+            if operation == "commit" and end == "aborted":
+                raise TransactionAborted("a fault for a test")
+
+        world.log.before = fail
+        world.server.deliver(mail(2))
+        await wait_until(lambda: world.log.hidden(cursors) is not None)
+        await process.dies()
+    world.log.before = lambda _operation: None
+    world.log.leaderless = set()
+    world.server.deliver(mail(3))
+    async with world.process("two", start="all"):
+        events = await world.produced(3)
+        await world.settled()
+        assert world.reader.cursor("support").produced == 3
+    assert numbers(events) == [1, 2, 3]
+
+
+async def test_consumers_wait_no_longer_than_it_takes_to_see_a_forgotten_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No further mail comes, so that nothing else would end it."""
+    monkeypatch.setattr(ends_watch, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(ends_watch, "STILL_SECONDS", 0.0)
+    async with world.process(start="all"):
+        await wait_until(lambda: bool(world.reader.cursors()))
+        world.log.leaderless = {TopicPartition("mail.inbound", number) for number in range(PARTITIONS)}
+        world.server.deliver(mail(1))
+        await world.settled()
+        world.log.leaderless = set()
+        records = await wait_for_records(world, 2)
+    first, second = records
+    assert first.value == second.value
+    assert not marks.is_repetition(first.headers)
+    assert marks.is_repetition(second.headers)
+
+
+async def wait_for_records(world: World, count: int) -> list[LogRecord]:
+    def readable() -> list[LogRecord]:
+        return [
+            one
+            for number in range(PARTITIONS)
+            for at in [TopicPartition("mail.inbound", number)]
+            for batch in world.log.read(at, 0, world.log.stable_end(at), 1.0)
+            for one in batch
+        ]
+
+    await wait_until(lambda: len(readable()) >= count)
+    return readable()
