@@ -89,6 +89,33 @@ class EventLogContract(BenchContract):
         assert bench.values() == [b"before", b"first", b"last"]
         assert bench.log.hidden(bench.at) is None
 
+    def test_what_is_not_stable_can_be_looked_at(self, bench: Bench) -> None:
+        first, second = bench.owner(), bench.log.writer("another")
+        second.take_over()
+        bench.write(first, b"before")
+        assert bench.values() == [b"before"]
+        stable = bench.log.stable_end(bench.at)
+        assert stable == bench.log.bounds(bench.at).end
+        assert [*bench.log.unstable(bench.at)] == []
+        (opened,) = first.stage([bench.record(b"open")])
+        bench.write(second, b"committed behind it")
+        assert bench.log.stable_end(bench.at) == opened == stable
+        seen = [one.value for batch in bench.log.unstable(bench.at) for one in batch]
+        assert seen == [b"open", b"committed behind it"]
+        first.abort()
+        assert bench.values() == [b"before", b"committed behind it"]
+
+    def test_an_aborted_writer_goes_on(self, bench: Bench) -> None:
+        writer = bench.owner()
+        writer.stage([bench.record(b"undone")])
+        writer.abort()
+        writer.abort()
+        bench.write(writer, b"kept")
+        assert bench.values() == [b"kept"]
+        writer.close()
+        with pytest.raises(Fenced):
+            writer.abort()
+
     def test_aborted_records_are_never_seen(self, bench: Bench) -> None:
         first = bench.owner()
         first.stage([bench.record(b"aborted")])

@@ -9,11 +9,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.adapters.kafka_clients import consumer_config, describe, error_of
+from postlane.adapters.kafka_group import record_of
 from postlane.adapters.schema_registry import ConfluentRegistry, RegistryUnavailable
 from postlane.config.sections import KafkaSection
 from postlane.core.events.feedback import MailFeedback
 from postlane.core.events.received import MailReceived
 from postlane.core.events.status import MailStatus
+from postlane.core.polling.transaction_marks import is_repetition
 from postlane.ports import LogUnavailable
 
 E = TypeVar("E", bound=MailReceived | MailStatus | MailFeedback)
@@ -100,7 +102,7 @@ class _EventConsumer(Generic[E]):
                 yield consumed
 
     def poll(self, timeout_seconds: float) -> Consumed[E] | None:
-        """The next event, or None if none came in time. A broker that is away is waited for.
+        """The next event, or None if none came in time. A broker that is away is waited for, and a repetition (see schemas/README.md) passed over.
 
         Raises Undecodable for a record that is no such event (the next call goes on behind it), unless there is `on_unreadable`; what
         that raises; LogUnavailable where the topic is missing, access is refused or the schema registry is away (the
@@ -113,6 +115,8 @@ class _EventConsumer(Generic[E]):
         if error is not None:
             self._raise_if_refused(error)
             return None
+        if is_repetition(record_of(message).headers):
+            return None  # the same event stands before it in this partition
         partition, offset = _place(message)
         try:
             event = self._codec.decode(self._kind, message.value())

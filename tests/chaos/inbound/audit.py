@@ -18,8 +18,10 @@ from chaos.site import PARTITIONS, Site
 from postlane import ports
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.adapters.blob_directory import BlobDirectory
+from postlane.adapters.kafka_group import record_of
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.received import MailboxCursor, MailReceived
+from postlane.core.polling.transaction_marks import is_repetition
 from postlane.ports import BlobMissing, BlobStoreError, LogRecord
 
 MAIN, CURSOR = "mail.inbound", "mail.inbound.cursor"
@@ -61,7 +63,7 @@ class Tail:
     def _follow(self) -> None:
         while not self._over.is_set():
             for message in self._consumer.consume(200, CONSUME_SECONDS):
-                if message.error() is None:
+                if message.error() is None and not is_repetition(record_of(message).headers):
                     value = message.value()
                     assert isinstance(value, bytes)
                     partition, offset = message.partition(), message.offset()
@@ -107,6 +109,7 @@ class Auditor:
             (self._codec.decode(MailReceived, record.value), partition, record.offset)
             for partition in range(PARTITIONS)
             for record in self._records(MAIN, partition)
+            if not is_repetition(record.headers)
         ]
         return Findings(
             events=[_event(*one) for one in received],

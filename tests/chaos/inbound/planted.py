@@ -32,9 +32,10 @@ def _cursor_apart(*, first: bool) -> None:
         *events, cursor = records
         if not events:
             return stage(self, records)
-        stage(self, [cursor] if first else events)
+        before = stage(self, [cursor] if first else events)
         self.commit()
-        return stage(self, events if first else [cursor])
+        after = stage(self, events if first else [cursor])
+        return [*after, *before] if first else [*before, *after]
 
     KafkaWriter.stage = apart  # type: ignore[method-assign]
 
