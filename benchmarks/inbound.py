@@ -17,7 +17,7 @@ from rich.table import Table
 
 from fakes.dovecot import run_dovecot
 from inbound_latency import measure_latency
-from inbound_rate import Poll, fetch_plainly, find_mbsync, poll_all, pull
+from inbound_rate import Poll, Pull, fetch_plainly, find_mbsync, poll_all, pull
 from inbound_site import USER, InboundBench, say
 from localstack import kafka
 from mail_samples import sample_mails
@@ -41,7 +41,7 @@ def main() -> int:
         kafka.format_storage(broker, [broker], kafka.kafka_uuid())
         server = stack.enter_context(kafka.launch(broker))
         kafka.wait_until_ready(server, [broker])
-        figures = run(InboundBench(folder, broker.address, dovecot), options)
+        figures = run(InboundBench(folder, broker.address, dovecot, server.process()), options)
     table = Table("figure", "value", title="One inbound process")
     for key, value in figures.items():
         table.add_row(key.replace("_", " "), f"{value:,.2f}")
@@ -68,26 +68,31 @@ def rates(bench: InboundBench, mails: int, turns: int) -> dict[str, float]:
     """Mails a second of each, the median of all turns, and the ratio turn by turn."""
     say(f"putting {mails} mails into the mailbox")
     size_bytes = bench.fill(sample_mails(mails), mails)
-    fetches, pulls = [], []
+    fetches: list[float] = []
+    pulls: list[Pull] = []
     polls: list[Poll] = []
     for turn in range(turns):
         fetches.append(mails / fetch_plainly(bench.dovecot, USER))
-        pulls.append(mails / pull(bench.dovecot, USER, bench.folder / "pulled"))
+        pulls.append(pull(bench.dovecot, USER, bench.folder / "pulled"))
         polls.append(poll_all(bench, f"rate{turn}", mails))
-        poll = polls[-1]
         say(
-            f"turn {turn + 1}: fetch {fetches[-1]:,.0f}, mbsync {pulls[-1]:,.0f}, postlane {mails / poll.seconds:,.0f} mails a second"
+            f"turn {turn + 1}: fetch {fetches[-1]:,.0f}, mbsync {mails / pulls[-1].seconds:,.0f}, "
+            f"postlane {mails / polls[-1].seconds:,.0f} mails a second"
         )
-    rates = [mails / poll.seconds for poll in polls]
+    milliseconds = 1000 / mails
     return {
         "mails": mails,
         "megabytes": size_bytes / 1e6,
         "plain_fetch_mails_per_second": statistics.median(fetches),
-        "mbsync_mails_per_second": statistics.median(pulls),
-        "postlane_mails_per_second": statistics.median(rates),
+        "mbsync_mails_per_second": statistics.median(mails / it.seconds for it in pulls),
+        "postlane_mails_per_second": statistics.median(mails / it.seconds for it in polls),
         "ratio_to_mbsync": statistics.median(
-            ours / theirs for ours, theirs in zip(rates, pulls, strict=True)
+            theirs.seconds / ours.seconds for ours, theirs in zip(polls, pulls, strict=True)
         ),
+        "mbsync_cpu_ms_per_mail": milliseconds * statistics.median(it.cpu_seconds for it in pulls),
+        "service_cpu_ms_per_mail": milliseconds * statistics.median(it.service_cpu_seconds for it in polls),
+        "parsers_cpu_ms_per_mail": milliseconds * statistics.median(it.parsers_cpu_seconds for it in polls),
+        "broker_cpu_ms_per_mail": milliseconds * statistics.median(it.broker_cpu_seconds for it in polls),
         "start_to_first_commit_seconds": statistics.median(poll.start_seconds for poll in polls),
         "memory_mb_at_a_quarter": statistics.median(poll.memory_mb_quarter for poll in polls),
         "memory_mb_at_the_end": statistics.median(poll.memory_mb_end for poll in polls),

@@ -1,16 +1,18 @@
 """How long it takes to get a whole mailbox: plainly fetched, pulled by mbsync, made events by `postlane inbound`."""
 
 import contextlib
+import resource
 import shutil
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from confluent_kafka import Consumer, TopicPartition
 
 from fakes.dovecot import PASSWORD, Dovecot
-from inbound_site import PARTITIONS, USER, WAIT_SECONDS, InboundBench, Installation, memory_mb
+from inbound_site import PARTITIONS, USER, WAIT_SECONDS, InboundBench, Installation, cpu_seconds, memory_mb
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.events.received import MailboxCursor
 
@@ -48,12 +50,26 @@ class MbsyncMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """`start_seconds` until the mailbox is begun, `seconds` from then until all its mails are committed."""
+    """`start_seconds` until the mailbox is begun, `seconds` from then until all its mails are committed.
+
+    The processor times are of the same span: wall time alone says little on a machine that does other things, too.
+    """
 
     start_seconds: float
     seconds: float
     memory_mb_quarter: float
     memory_mb_end: float
+    service_cpu_seconds: float
+    parsers_cpu_seconds: float
+    broker_cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """How long mbsync took, and how much of the processor."""
+
+    seconds: float
+    cpu_seconds: float
 
 
 def find_mbsync() -> str:
@@ -75,17 +91,17 @@ def fetch_plainly(dovecot: Dovecot, user: str) -> float:
         return time.monotonic() - began
 
 
-def pull(dovecot: Dovecot, user: str, folder: Path) -> float:
-    """Seconds that mbsync takes to pull all mails into a new maildir, synced."""
+def pull(dovecot: Dovecot, user: str, folder: Path) -> Pull:
+    """Let mbsync pull all mails into a new maildir, synced."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     configuration = folder / "mbsyncrc"
     configuration.write_text(
         MBSYNC.format(host=dovecot.host, port=dovecot.port, user=user, password=PASSWORD, folder=folder)
     )
-    began = time.monotonic()
+    began, used = time.monotonic(), _children_cpu_seconds()
     subprocess.run((find_mbsync(), "--quiet", "--config", str(configuration), "pull"), check=True)
-    return time.monotonic() - began
+    return Pull(time.monotonic() - began, _children_cpu_seconds() - used)
 
 
 def poll_all(bench: InboundBench, prefix: str, mails: int) -> Poll:
@@ -95,12 +111,40 @@ def poll_all(bench: InboundBench, prefix: str, mails: int) -> Poll:
     began = time.monotonic()
     with installation.poller() as process:
         cursors.wait_for(0)
-        first = time.monotonic()
+        first, used = time.monotonic(), _Used.by(process, bench.broker)
         cursors.wait_for(mails // 4)
         quarter = memory_mb(process)
         cursors.wait_for(mails)
-        ended = time.monotonic()
-        return Poll(first - began, ended - first, quarter, memory_mb(process))
+        ended, use = time.monotonic(), _Used.by(process, bench.broker)
+        return Poll(
+            first - began,
+            ended - first,
+            quarter,
+            memory_mb(process),
+            use.service - used.service,
+            use.parsers - used.parsers,
+            use.broker - used.broker,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """Processor seconds so far."""
+
+    service: float
+    parsers: float
+    broker: float
+
+    @classmethod
+    def by(cls, service: psutil.Process, broker: psutil.Process) -> "_Used":
+        ended = service.cpu_times()  # parsers are renewed from time to time
+        parsers = cpu_seconds(*service.children(recursive=True)) + ended.children_user + ended.children_system
+        return cls(cpu_seconds(service), parsers, cpu_seconds(broker))
+
+
+def _children_cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Cursors:

@@ -18,6 +18,7 @@ from fakes.dovecot import PASSWORD, Dovecot
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.topics import TopicAdmin, load_topics
 from postlane.config.settings import Settings, load_settings
+from postlane.inbound import topics as inbound_topics
 
 USER = "bench"
 PARTITIONS = 4
@@ -91,6 +92,7 @@ class InboundBench:
     folder: Path
     bootstrap: str
     dovecot: Dovecot
+    broker: psutil.Process
 
     def install(self, prefix: str, users: Sequence[str], start: str) -> Installation:
         """Topics and configuration for these mailboxes."""
@@ -113,7 +115,8 @@ class InboundBench:
             )
         )
         settings = load_settings(config)
-        wanted = [it for it in load_topics(settings.kafka, settings.topics) if ".inbound" in it.name]
+        names = {settings.kafka.topic(name) for name in inbound_topics.NAMES}
+        wanted = [it for it in load_topics(settings.kafka, settings.topics) if it.name in names]
         TopicAdmin(settings.kafka).apply(wanted)
         return Installation(config, settings, http_port)
 
@@ -147,6 +150,12 @@ class InboundBench:
 def memory_mb(process: psutil.Process) -> float:
     """Resident memory of the process and its parsers."""
     return sum(it.memory_info().rss for it in (process, *process.children(recursive=True))) / 1e6
+
+
+def cpu_seconds(*processes: psutil.Process) -> float:
+    """Processor time that these have used so far, in user and in kernel mode."""
+    times = [process.cpu_times() for process in processes]
+    return sum(it.user + it.system for it in times)
 
 
 def event_log(installation: Installation) -> KafkaLog:
