@@ -273,6 +273,9 @@ class BlobStore(Protocol):
     async def put(self, content: bytes) -> BlobRef:
         """Make the content durable and return its name; writing it again refreshes its age. Raises BlobStoreError."""
 
+    async def put_all(self, contents: Sequence[bytes]) -> list[BlobRef]:
+        """The same for many, which is cheaper than one by one; the names in order. All are durable, or it raises BlobStoreError and any may be."""
+
     async def put_stream(self, parts: AsyncIterator[bytes]) -> BlobRef:
         """The same for content too large to be held, in parts; nothing is kept when `parts` raises. Raises BlobStoreError."""
 

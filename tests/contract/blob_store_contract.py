@@ -57,3 +57,11 @@ class BlobStoreContract:
         refs = await asyncio.gather(*(store.put(content) for content in contents))
         assert len(set(refs)) == 5
         assert [await store.get(ref) for ref in refs] == contents
+
+    async def test_many_are_put_in_one_call_also_the_same(self, store: BlobStore) -> None:
+        contents = [b"content %d" % (number % 90) for number in range(150)]
+        await store.put(contents[7])
+        refs = await store.put_all(contents)
+        assert [await store.get(ref) for ref in refs] == contents
+        assert refs == [await store.put(content) for content in contents]
+        assert await store.put_all([]) == []

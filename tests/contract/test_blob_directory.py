@@ -1,6 +1,9 @@
 """The directory keeps the BlobStore contract, and is what a directory should be."""
 
+import errno
+import hashlib
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -73,6 +76,54 @@ async def test_file_and_directories_are_synced_before_the_name_is_given_away(
     ref = await store.put(b"mail")
     path = place(tmp_path, ref)
     assert synced == [one.stat().st_ino for one in (path, path.parents[2], path.parents[1], path.parent)]
+
+
+async def test_what_is_put_together_is_synced_together(
+    store: BlobDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    refs = await store.put_all([b"mail %d" % number for number in range(20)])
+    paths = [place(tmp_path, ref) for ref in refs]
+    directories = {above for path in paths for above in path.parents[:3]}
+    assert synced[:20] == [path.stat().st_ino for path in paths]  # each file before any name
+    assert sorted(synced[20:]) == sorted(above.stat().st_ino for above in directories)
+
+
+async def test_a_directory_that_another_process_has_just_made_is_synced_all_the_same(
+    store: BlobDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the blob would be gone with it after a power cut, should the other one never have come to syncing it."""
+    ref = BlobRef(sha256=hashlib.sha256(b"mail").hexdigest(), size_bytes=4)
+    place(tmp_path, ref).parent.mkdir(parents=True)
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    await store.put(b"mail")
+    assert {one.stat().st_ino for one in place(tmp_path, ref).parents[:3]} <= set(synced)
+
+
+async def test_a_directory_that_was_removed_meanwhile_is_made_again(
+    store: BlobDirectory, tmp_path: Path
+) -> None:
+    path = place(tmp_path, await store.put(b"mail"))
+    shutil.rmtree(path.parents[1])
+    assert await store.get(await store.put(b"mail")) == b"mail"
+
+
+async def test_one_that_fails_leaves_nothing_behind(
+    store: BlobDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def fail_at_the_third(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail_at_the_third)
+    with pytest.raises(BlobStoreError, match="No space left"):
+        await store.put_all([b"mail %d" % number for number in range(5)])
+    assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
 
 
 async def test_a_store_that_cannot_be_written_says_where(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """BlobStore in a directory: `ab/cd/abcd...` by SHA-256, written once, durable before its name is given away.
 
-A blob is written beside its place, synced, renamed, and its directory synced; after a power cut it is there whole or not at all. Several processes
-may share the directory, also over a network file system that renames atomically.
+A blob is written beside its place, synced, renamed, and its directories synced; after a power cut it is there whole or not at all. What is put together
+is synced together: all files are handed to the disk before the first is waited for, and no directory is synced twice. Several processes may share the
+directory, also over a network file system that renames atomically.
 """
 
 import asyncio
@@ -9,13 +10,17 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
+from postlane.adapters.blob_tree import BlobTree
+from postlane.core.blob_names import blob_place
 from postlane.core.events.mail import BlobRef
 from postlane.ports import BlobMissing, BlobStoreError
 
 TEMPORARY = ".incoming"  # left-overs of killed processes gather here and nowhere else
+FILES_AT_ONCE = 64  # that are open for one call; systems allow a process 1,024 or more
 TEMPORARY_AGE_SECONDS_MAX = 86_400.0  # no upload takes a day; older ones are left-overs
 
 
@@ -24,25 +29,28 @@ class BlobDirectory:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._tree = BlobTree(root)
 
     async def put(self, content: bytes) -> BlobRef:
         """See ports.BlobStore.put."""
-        return await asyncio.to_thread(self._put, content)
+        (ref,) = await self.put_all([content])
+        return ref
+
+    async def put_all(self, contents: Sequence[bytes]) -> list[BlobRef]:
+        """See ports.BlobStore.put_all."""
+        return await asyncio.to_thread(self._put_all, contents) if contents else []
 
     async def put_stream(self, parts: AsyncIterator[bytes]) -> BlobRef:
         """See ports.BlobStore.put_stream."""
         digest = hashlib.sha256()
         size_bytes = 0
-        upload = await asyncio.to_thread(self._open)
-        try:
+        with await asyncio.to_thread(self._open) as upload:
             async for part in parts:
                 digest.update(part)
                 size_bytes += len(part)
                 await asyncio.to_thread(upload.write, part)
             ref = BlobRef(sha256=digest.hexdigest(), size_bytes=size_bytes)
-            await asyncio.to_thread(upload.finish, self._path(ref))
-        finally:
-            upload.discard()
+            await asyncio.to_thread(self._finish, upload, ref)
         return ref
 
     async def get(self, ref: BlobRef) -> bytes:
@@ -56,27 +64,43 @@ class BlobDirectory:
         """Create what is missing, remove left-overs of killed processes, and prove that blobs can be written. Raises BlobStoreError."""
         await asyncio.to_thread(self._prepare)
 
-    def _path(self, ref: BlobRef) -> Path:
-        name = ref.sha256
-        if len(name) != 64 or not set(name) <= set("0123456789abcdef"):
-            raise BlobStoreError(f"{name[:80]!r} is no blob name: 64 lower-case hex digits are")
-        return self._root / name[:2] / name[2:4] / name
+    def _put_all(self, contents: Sequence[bytes]) -> list[BlobRef]:
+        refs = [BlobRef(sha256=hashlib.sha256(one).hexdigest(), size_bytes=len(one)) for one in contents]
+        for start in range(0, len(refs), FILES_AT_ONCE):
+            part = slice(start, start + FILES_AT_ONCE)
+            batch = dict(zip(refs[part], contents[part], strict=True))
+            self._write({ref: content for ref, content in batch.items() if not self._refresh(ref)})
+        return refs
 
-    def _put(self, content: bytes) -> BlobRef:
-        ref = BlobRef(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
-        path = self._path(ref)
-        if self._refresh(path, ref):
-            return ref
-        upload = self._open()
+    def _write(self, batch: Mapping[BlobRef, bytes]) -> None:
+        """Make them durable together; none is under its name before its bytes are."""
+        with contextlib.ExitStack() as stack:
+            uploads = []
+            for content in batch.values():
+                upload = stack.enter_context(self._open())
+                upload.write(content)
+                upload.hand_to_disk()
+                uploads.append(upload)
+            for upload in uploads:
+                upload.sync()
+            for upload, ref in zip(uploads, batch, strict=True):
+                upload.move_in(_place(ref), self._tree)
+            self._sync_tree(batch)
+
+    def _finish(self, upload: "_Upload", ref: BlobRef) -> None:
+        upload.sync()
+        upload.move_in(_place(ref), self._tree)
+        self._sync_tree([ref])
+
+    def _sync_tree(self, refs: Iterable[BlobRef]) -> None:
         try:
-            upload.write(content)
-            upload.finish(path)
-        finally:
-            upload.discard()
-        return ref
+            self._tree.sync(_place(ref) for ref in refs)
+        except OSError as error:
+            raise _store_error(self._root, error) from None
 
-    def _refresh(self, path: Path, ref: BlobRef) -> bool:
+    def _refresh(self, ref: BlobRef) -> bool:
         """Whether the blob is there already; if so it counts as new from now on."""
+        path = self._root / _place(ref)
         try:
             if path.stat().st_size != ref.size_bytes:
                 return False  # cut short by a file system that lied about fsync; written again below
@@ -90,13 +114,16 @@ class BlobDirectory:
     def _open(self) -> "_Upload":
         directory = self._root / TEMPORARY
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            return _Upload(directory)
+            try:
+                return _Upload(directory)
+            except FileNotFoundError:
+                directory.mkdir(parents=True, exist_ok=True)
+                return _Upload(directory)
         except OSError as error:
             raise _store_error(directory, error) from None
 
     def _read(self, ref: BlobRef) -> bytes:
-        path = self._path(ref)
+        path = self._root / _place(ref)
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -105,8 +132,8 @@ class BlobDirectory:
             raise _store_error(path, error) from None
 
     def _prepare(self) -> None:
-        upload = self._open()
-        upload.discard()
+        with self._open():
+            pass
         try:
             newest = max((entry.stat().st_mtime for entry in (self._root / TEMPORARY).iterdir()), default=0.0)
             for entry in (self._root / TEMPORARY).iterdir():
@@ -117,11 +144,21 @@ class BlobDirectory:
 
 
 class _Upload:
-    """A temporary file on its way to its place."""
+    """A temporary file on its way to its place; leaving the context closes it, and removes it where it has not arrived."""
 
     def __init__(self, directory: Path) -> None:
         self._descriptor, name = tempfile.mkstemp(dir=directory)
         self._path: Path | None = Path(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+        if self._path is not None:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def write(self, content: bytes) -> None:
         """Append. Raises BlobStoreError."""
@@ -132,44 +169,36 @@ class _Upload:
         except OSError as error:
             raise _store_error(self._path, error) from None
 
-    def finish(self, place: Path) -> None:
-        """Make it durable under its name. Raises BlobStoreError."""
-        assert self._path is not None
+    def hand_to_disk(self) -> None:
+        """Let the system begin to write without waiting for it: what is synced later has then found its place, and one commit of a journal is enough for many files."""
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):  # advice only
+                os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def sync(self) -> None:
+        """Make its bytes durable. Raises BlobStoreError."""
         try:
             os.fchmod(self._descriptor, 0o640)
             os.fsync(self._descriptor)
-            _make_directories(place.parent)
-            self._path.replace(place)
-            self._path = None
-            _sync_directory(place.parent)
+        except OSError as error:
+            raise _store_error(self._path, error) from None
+
+    def move_in(self, place: str, tree: BlobTree) -> None:
+        """Give it its name; the tree has yet to be synced. Raises BlobStoreError."""
+        assert self._path is not None
+        try:
+            tree.move_in(self._path, place)
         except OSError as error:
             raise _store_error(place, error) from None
-
-    def discard(self) -> None:
-        """Close, and remove what was not finished."""
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        self._path = None
 
 
-def _make_directories(directory: Path) -> None:
-    """Create the two fan-out levels durably; a directory entry that is not synced may be gone after a power cut."""
-    if directory.is_dir():
-        return
-    for level in (directory.parent, directory):
-        if not level.is_dir():
-            level.mkdir(exist_ok=True)
-            _sync_directory(level.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _place(ref: BlobRef) -> str:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return blob_place(ref.sha256)
+    except ValueError as error:
+        raise BlobStoreError(str(error)) from None
 
 
-def _store_error(path: Path | None, error: OSError) -> BlobStoreError:
+def _store_error(path: Path | str | None, error: OSError) -> BlobStoreError:
     return BlobStoreError(f"blob store: {path}: {error.strerror or type(error).__name__}")

@@ -5,9 +5,10 @@ that is put again after a day is written again: S3 has no other way to make an o
 (docs/decisions/0023-blobs-in-s3.md).
 """
 
+import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 INCOMING = "incoming/"  # uploads whose hash is not known yet; left-overs of killed processes gather here and nowhere else
 PART_BYTES = 8 * 1024 * 1024  # S3 takes 5 MiB or more, and at most 10,000 parts
 PARTS_AT_ONCE = 3  # with what is being read, about 40 MiB per upload
+BLOBS_AT_ONCE = 64  # requests of one call; each has its time limit
 FRESH = timedelta(days=1)  # lifecycle rules count in whole days
 RETRIES = 5
 
@@ -58,6 +60,22 @@ class BlobS3:
         except _Fault as error:
             raise self._fault("cannot write", error) from None
         return ref
+
+    async def put_all(self, contents: Sequence[bytes]) -> list[BlobRef]:
+        """See ports.BlobStore.put_all."""
+        at_once = asyncio.Semaphore(BLOBS_AT_ONCE)
+
+        async def one(content: bytes) -> BlobRef:
+            async with at_once:
+                return await self.put(content)
+
+        puts = [asyncio.create_task(one(content)) for content in contents]
+        try:
+            return list(await asyncio.gather(*puts))
+        finally:
+            for put in puts:
+                put.cancel()
+            await asyncio.gather(*puts, return_exceptions=True)
 
     async def put_stream(self, parts: AsyncIterator[bytes]) -> BlobRef:
         """See ports.BlobStore.put_stream. The object gets its name by a copy within the store once its hash is known."""
