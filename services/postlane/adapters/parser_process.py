@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -63,6 +64,16 @@ class ParserPool:
         reading = await self._asked(ReadRequest(raw))
         return Timed(reading, time.monotonic() - began)
 
+    async def read_all(self, raws: Sequence[bytes]) -> list[Timed]:
+        """The same for many, in their order."""
+        began = time.monotonic()
+        jobs = [self._queued(ReadRequest(raw)) for raw in raws]
+        try:
+            return [Timed(await job.answer, time.monotonic() - began) for job in jobs]
+        finally:
+            for job in jobs:
+                job.answer.cancel()  # does nothing to an answer that was given
+
     async def read_headers(self, head: bytes, why: str) -> MailReading:
         """Read a header block alone, for mail that is not to be read whole."""
         return await self._asked(ReadRequest(head, Depth.HEADERS, why))
@@ -78,10 +89,13 @@ class ParserPool:
             await worker.stop()
 
     async def _asked(self, request: ReadRequest) -> MailReading:
+        return await self._queued(request).answer
+
+    def _queued(self, request: ReadRequest) -> _Job:
         job = _Job(request, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         self._wake()
-        return await job.answer
+        return job
 
     def _wake(self) -> None:
         """Hand out work once all calls of this turn of the event loop have been made."""

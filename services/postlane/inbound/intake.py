@@ -19,7 +19,7 @@ from postlane.core.polling.mailbox import Ending
 from postlane.core.reading.arrival_rates import ArrivalRates, RateLimits
 from postlane.core.reading.mail_event import Place, build_event, record_key, slim_event
 from postlane.core.reading.mime_parse import HEADER_BLOCK_MAX
-from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment
+from postlane.core.reading.parsed_mail import MailReading
 from postlane.inbound.attachments import AttachmentDesk
 from postlane.inbound.folder_watch import FolderWatch
 from postlane.inbound.topics import InboundTopics
@@ -28,9 +28,6 @@ from postlane.ports import BlobStore, BlobStoreError, MailSource, NewRecord
 SOURCE = "/postlane/inbound"
 PART_BYTES = 1024 * 1024  # oversize mail is fetched in such pieces
 PROBE_BYTES = 4096  # one block of most file systems, so that none keeps it beside its metadata for free
-MAILS_AT_ONCE = (
-    64  # stored and read side by side: syncs share the file system's commits, parsers are asked in batches
-)
 ESTIMATE_SHARE_MIN = 0.5  # of the announced size; what is further off was cut, not estimated
 SHORT_MAILS_MAX = 1000  # remembered until their next attempt
 
@@ -156,7 +153,6 @@ class Intake:
         self._topics = topics
         self._companions = companions
         self._rates = ArrivalRates(RateLimits()) if rates is None else rates
-        self._slots = asyncio.Semaphore(MAILS_AT_ONCE)
         self._short: dict[
             tuple[str, str, int, int], str
         ] = {}  # what came of mails that were shorter than announced
@@ -171,16 +167,18 @@ class Intake:
 
     async def prepare(self, batch: Batch, fetched: Fetched, watch: FolderWatch) -> list[Prepared]:
         """One entry per listed mail, in UID order. Raises MailFailed, LogUnavailable."""
-        tasks = [
-            asyncio.create_task(self._whole(batch, mail, fetched.raws.get(mail.uid), watch))
-            for mail in batch.whole
-        ]
-        try:
-            read = [await task for task in tasks]
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        read: list[Prepared | _Read] = []
+        going: list[tuple[ListedMail, bytes]] = []
+        for mail in batch.whole:
+            raw = fetched.raws.get(mail.uid)
+            if raw is None:
+                # Moved or deleted by somebody since it was listed.
+                read.append(Prepared(mail.uid, Ending.SKIPPED))
+            elif batch.is_repeat and batch.is_repeat(hashlib.sha256(raw).hexdigest()):
+                read.append(Prepared(mail.uid, Ending.SKIPPED, settles=True))
+            else:
+                going.append((mail, raw))
+        read += await self._whole(batch, going, watch)
         read += [await self._oversize(batch, one, watch) for one in fetched.streamed]
         prepared = await asyncio.to_thread(lambda: [self._produced(one) for one in read])
         return sorted(prepared, key=lambda one: one.uid)
@@ -248,26 +246,33 @@ class Intake:
             raise MailFailed(withheld[0], "fetch", "the server lists this mail but does not hand it out")
 
     async def _whole(
-        self, batch: Batch, mail: ListedMail, raw: bytes | None, watch: FolderWatch
-    ) -> "Prepared | _Read":
-        if raw is None:
-            return Prepared(mail.uid, Ending.SKIPPED)  # moved or deleted by somebody since it was listed
-        async with self._slots:
-            if batch.is_repeat and batch.is_repeat(hashlib.sha256(raw).hexdigest()):
-                return Prepared(mail.uid, Ending.SKIPPED, settles=True)
-            ref: BlobRef | None = None
-            reading = asyncio.create_task(self._parsers.read(raw))
-            try:
-                ref = await self._stored(mail.uid, raw)
-                timed = await reading
-                watch.parsed(timed.reading.mail.parse_status, timed.seconds)
-                attachments = await self._received(mail.uid, timed.reading.mail.attachments)
-            except MailFailed as error:
-                error.raw, error.ref = raw, ref
-                raise
-            finally:
-                reading.cancel()
-            return _Read(self._event(batch.place(mail), ref, timed.reading, attachments), timed.reading, raw)
+        self, batch: Batch, mails: Sequence[tuple[ListedMail, bytes]], watch: FolderWatch
+    ) -> "list[_Read]":
+        """Stored and read side by side; each step takes all of them at once, because on the way to another thread or process a mail costs more than there."""
+        if not mails:
+            return []
+        raws = [raw for _, raw in mails]
+        refs: list[BlobRef] = []
+        reading = asyncio.create_task(self._parsers.read_all(raws))
+        try:
+            refs = await self._blobs.put_all(raws)
+            timed = await reading
+            for one in timed:
+                watch.parsed(one.reading.mail.parse_status, one.seconds)
+            attachments = await self._attachments.received_all(
+                [one.reading.mail.attachments for one in timed]
+            )
+        except BlobStoreError as error:
+            failed = MailFailed(mails[0][0].uid, "blob-store", str(error))
+            failed.raw, failed.ref = raws[0], refs[0] if refs else None
+            raise failed from None
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        return [
+            _Read(self._event(batch.place(mail), ref, one.reading, received), one.reading, raw)
+            for (mail, raw), ref, one, received in zip(mails, refs, timed, attachments, strict=True)
+        ]
 
     async def _streamed(
         self, batch: Batch, mail: ListedMail, source: MailSource, watch: FolderWatch
@@ -329,20 +334,6 @@ class Intake:
         if any(one.uid == mail.uid for one in await source.list_since(mail.uid - 1, 1)):
             raise MailFailed(mail.uid, "fetch", f"the server lists this mail but hands out only {handed_out}")
         return Streamed(mail=mail)
-
-    async def _stored(self, uid: int, content: bytes) -> BlobRef:
-        try:
-            return await self._blobs.put(content)
-        except BlobStoreError as error:
-            raise MailFailed(uid, "blob-store", str(error)) from None
-
-    async def _received(
-        self, uid: int, attachments: tuple[ParsedAttachment, ...]
-    ) -> tuple[ReceivedAttachment, ...]:
-        try:
-            return await self._attachments.received(attachments)
-        except BlobStoreError as error:
-            raise MailFailed(uid, "blob-store", str(error)) from None
 
     def _event(
         self, place: Place, ref: BlobRef, reading: MailReading, attachments: tuple[ReceivedAttachment, ...]
