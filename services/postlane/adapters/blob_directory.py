@@ -29,6 +29,7 @@ class BlobDirectory:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._incoming = os.fspath(root / TEMPORARY)
         self._tree = BlobTree(root)
 
     async def put(self, content: bytes) -> BlobRef:
@@ -100,9 +101,9 @@ class BlobDirectory:
 
     def _refresh(self, ref: BlobRef) -> bool:
         """Whether the blob is there already; if so it counts as new from now on."""
-        path = self._root / _place(ref)
+        path = f"{self._root}/{_place(ref)}"  # text, as in BlobTree
         try:
-            if path.stat().st_size != ref.size_bytes:
+            if os.stat(path).st_size != ref.size_bytes:  # noqa: PTH116
                 return False  # cut short by a file system that lied about fsync; written again below
             os.utime(path)
         except FileNotFoundError:
@@ -112,15 +113,14 @@ class BlobDirectory:
         return True
 
     def _open(self) -> "_Upload":
-        directory = self._root / TEMPORARY
         try:
             try:
-                return _Upload(directory)
+                return _Upload(self._incoming)
             except FileNotFoundError:
-                directory.mkdir(parents=True, exist_ok=True)
-                return _Upload(directory)
+                Path(self._incoming).mkdir(parents=True, exist_ok=True)
+                return _Upload(self._incoming)
         except OSError as error:
-            raise _store_error(directory, error) from None
+            raise _store_error(self._incoming, error) from None
 
     def _read(self, ref: BlobRef) -> bytes:
         path = self._root / _place(ref)
@@ -146,9 +146,9 @@ class BlobDirectory:
 class _Upload:
     """A temporary file on its way to its place; leaving the context closes it, and removes it where it has not arrived."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: str) -> None:
         self._descriptor, name = tempfile.mkstemp(dir=directory)
-        self._path: Path | None = Path(name)
+        self._path: str | None = name
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +158,7 @@ class _Upload:
             os.close(self._descriptor)
         if self._path is not None:
             with contextlib.suppress(OSError):
-                self._path.unlink()
+                Path(self._path).unlink()
 
     def write(self, content: bytes) -> None:
         """Append. Raises BlobStoreError."""

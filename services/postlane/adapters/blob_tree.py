@@ -12,20 +12,20 @@ class BlobTree:
     """Thread-safe. Remembers which directories it has seen durable itself: another process may have made one and not synced it yet."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = os.fspath(root)  # text: paths as objects cost as much as what is done with them
         self._durable = bytearray(DIRECTORIES)  # by the first four digits of the hash
 
-    def move_in(self, temporary: Path, place: str) -> None:
+    def move_in(self, temporary: str, place: str) -> None:
         """Rename a file to its place below the root, such as `ab/cd/abcd...`. Raises OSError."""
-        target = self._root / place
+        target = f"{self._root}/{place}"
         if not self._durable[_number(place)]:
             self._make(place)
         try:
-            temporary.replace(target)
+            os.replace(temporary, target)  # noqa: PTH105 - see __init__
         except FileNotFoundError:  # whoever deletes old blobs may delete empty directories, too
             self._durable[_number(place)] = 0
             self._make(place)
-            temporary.replace(target)
+            os.replace(temporary, target)  # noqa: PTH105 - see __init__
 
     def sync(self, places: Iterable[str]) -> None:
         """Make sure that these files are found after a power cut: each directory on the way is synced once. Raises OSError."""
@@ -34,12 +34,12 @@ class BlobTree:
         directories = {_directory(place) for place in wanted}
         directories.update(above for place in new for above in ("", place[:2]))
         for directory in sorted(directories):
-            _sync_directory(self._root / directory)
+            _sync_directory(f"{self._root}/{directory}")
         for place in new:
             self._durable[_number(place)] = 1
 
     def _make(self, place: str) -> None:
-        (self._root / _directory(place)).mkdir(parents=True, exist_ok=True)
+        Path(self._root, _directory(place)).mkdir(parents=True, exist_ok=True)
 
 
 def _directory(place: str) -> str:
@@ -51,7 +51,7 @@ def _number(place: str) -> int:
     return int(place[:2] + place[3:5], 16)
 
 
-def _sync_directory(directory: Path) -> None:
+def _sync_directory(directory: str) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
