@@ -1,6 +1,7 @@
 """Reading mail in processes that can be killed: whatever a mail does to its parser, it becomes a reading within a bounded time."""
 
 import asyncio
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,7 +22,14 @@ ALARM_GRACE_SECONDS = 5.0
 BATCH_MAILS_MAX = 16  # the first of them waits for the last
 BATCH_BYTES_MAX = 512 * 1024  # larger mails travel alone
 
+WORKERS_MIN, WORKERS_MAX = 2, 8  # where nobody says how many: about 50 MB each
 log = structlog.get_logger(__name__)
+
+
+def fitting_workers() -> int:
+    """As many as this process has processors, within reason; two of one let the next mails come while the last ones are read."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(WORKERS_MIN, min(processors, WORKERS_MAX))
 
 
 @dataclass(frozen=True, slots=True)

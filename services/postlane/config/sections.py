@@ -276,7 +276,12 @@ class InboundSection(Section):
         "larger ones go to the blob store, with 0 all of them",
     )
     parse_seconds_max: float = Field(10.0, gt=0, description="a parser process that takes longer is killed")
-    parse_workers: int = Field(1, ge=1, le=64, description="parser processes")
+    parse_workers: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="parser processes, started when there is that much to do; 0 = one for each processor, at least 2 and at most 8",
+    )
     trusted_authserv_ids: tuple[str, ...] = Field(
         (),
         description="hosts whose Authentication-Results and spam headers are believed",

@@ -7,7 +7,7 @@ from postlane.adapters.alarm_bell import AlarmBell
 from postlane.adapters.blob_stores import open_blob_store
 from postlane.adapters.kafka_log import KafkaLog
 from postlane.adapters.notifier import Notifier, channels_of
-from postlane.adapters.parser_process import ParserPool
+from postlane.adapters.parser_process import ParserPool, fitting_workers
 from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.scanner import configured_scanner
 from postlane.adapters.start_gate import await_codec, await_topics
@@ -46,7 +46,8 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         connector = imap_connect(inbound, settings.mailboxes, grants.note)
     except ConfigError as error:
         raise CannotStart(str(error)) from None
-    parsers = ParserPool(inbound.parse_workers, inbound.parse_seconds_max, class_rules(settings))
+    workers = inbound.parse_workers or fitting_workers()
+    parsers = ParserPool(workers, inbound.parse_seconds_max, class_rules(settings))
     notifier = Notifier(channels_of(settings.notify), runtime.metrics)
     bell = AlarmBell(settings.notify.pace(), notifier, runtime.metrics, runtime.instance)
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
