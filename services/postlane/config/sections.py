@@ -260,7 +260,7 @@ class InboundSection(Section):
         30.0, gt=0, le=600, description="an IMAP command that takes longer ends the session"
     )
     chunk_mails: int = Field(
-        100, ge=1, le=1000, description="mails that become durable in one transaction, at most"
+        400, ge=1, le=1000, description="mails that become durable in one transaction, at most"
     )
     chunk_bytes: int = Field(
         16 * 2**20, ge=2**16, description="raw mail fetched at once; it is held in memory"
