@@ -11,7 +11,9 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from postlane.adapters.parser_worker import LENGTH, READY, Stumbled, WorkerSettings
+import msgspec
+
+from postlane.adapters.parser_worker import ANSWERS, LENGTH, READY, Answer, WorkerSettings
 from postlane.core.reading.mail_reading import ReadRequest
 from postlane.core.reading.parsed_mail import MailReading
 
@@ -47,11 +49,11 @@ class ParserLink:
     async def ask_one(self, request: ReadRequest, seconds: float) -> MailReading:
         """One request, one reading. Raises WorkerFailed, also where reading it raised."""
         (answer,) = await self.ask([request], seconds)
-        if isinstance(answer, Stumbled):
+        if answer.reading is None:
             raise WorkerFailed(answer.error)
-        return answer
+        return answer.reading
 
-    async def ask(self, requests: list[ReadRequest], seconds: float) -> list[MailReading | Stumbled]:
+    async def ask(self, requests: list[ReadRequest], seconds: float) -> list[Answer]:
         """One answer for each request. Raises WorkerFailed; then, and when cancelled, the process is gone."""
         try:
             process = await self._running(len(requests))
@@ -59,7 +61,7 @@ class ParserLink:
         except TimeoutError:
             await self.stop()
             raise OutOfTime(f"no result within {seconds:g} s") from None
-        except (EOFError, OSError, struct.error, pickle.UnpicklingError):
+        except (EOFError, OSError, struct.error, msgspec.MsgspecError):
             code = await self.stop()
             if code == -signal.SIGVTALRM:
                 raise OutOfTime(
@@ -69,8 +71,7 @@ class ParserLink:
         except BaseException:
             await self.stop()
             raise
-        assert isinstance(answers, list)
-        if any(isinstance(answer, Stumbled) for answer in answers):
+        if any(answer.reading is None for answer in answers):
             await self.stop()  # after a MemoryError or a panic nothing in it can be relied on
         return answers
 
@@ -111,17 +112,23 @@ class ParserLink:
         async with asyncio.timeout(START_SECONDS):
             await self._send(process, self._settings)
             ready = await self._receive(process)
-        assert ready == READY
+        if ready != READY:
+            raise EOFError
         return process
 
-    async def _exchange(self, process: asyncio.subprocess.Process, requests: list[ReadRequest]) -> object:
+    async def _exchange(
+        self, process: asyncio.subprocess.Process, requests: list[ReadRequest]
+    ) -> list[Answer]:
         await self._send(process, requests)
-        return await self._receive(process)
+        answers = ANSWERS.decode(await self._receive(process))
+        if len(answers) != len(requests):
+            raise EOFError
+        return answers
 
-    async def _receive(self, process: asyncio.subprocess.Process) -> object:
+    async def _receive(self, process: asyncio.subprocess.Process) -> bytes:
         assert process.stdout is not None
         (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-        return pickle.loads(await process.stdout.readexactly(length))  # noqa: S301 - from our own process
+        return await process.stdout.readexactly(length)
 
     async def _send(self, process: asyncio.subprocess.Process, message: object) -> None:
         assert process.stdin is not None

@@ -152,8 +152,8 @@ class ParserPool:
                 pass  # which of them is to blame shows when each is read alone
             else:
                 return [
-                    answer
-                    if isinstance(answer, MailReading)
+                    answer.reading
+                    if answer.reading is not None
                     else await self._headers(worker, job.request.raw, f"parsing failed: {answer.error}")
                     for job, answer in zip(batch, found, strict=True)
                 ]

@@ -1,8 +1,8 @@
 """The process that reads hostile mail: requests in, readings out, over stdin and stdout; killed at any time without loss.
 
-Started by adapters.parser_process. A frame is 4 bytes of length (big-endian) and a pickle: a batch of requests, then as many answers. The first frame holds the rules, which
-include signing keys: they come this way so that they stand neither in the arguments nor in the environment. Only our own service writes
-to this process; what it sends back is made from our own classes.
+Started by adapters.parser_process. A frame is 4 bytes of length (big-endian) and its content: in, a pickled batch of requests; out, as many answers as a MessagePack
+array. The first frame holds the rules, which include signing keys: they come this way so that they stand neither in the arguments nor in the
+environment. Only our own service writes to this process; what it says is data, whatever a mail may have made of it, and is never unpickled.
 """
 
 import contextlib
@@ -14,12 +14,14 @@ import sys
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import msgspec
+
 from postlane.core.reading.mail_class import ClassRules
 from postlane.core.reading.mail_reading import ReadRequest, read_mail
 from postlane.core.reading.parsed_mail import MailReading
 
 LENGTH = struct.Struct(">I")
-READY = "ready"  # the answer to the rules: everything is imported, from now on the time limits hold
+READY = b"ready"  # the answer to the rules: everything is imported, from now on the time limits hold
 MEMORY_BYTES_MAX = 2 * 2**30  # address space, not memory in use; a mail that needs more is a bomb
 
 
@@ -39,10 +41,16 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Stumbled:
-    """Reading raised; the text names the kind of error, never the mail's words."""
+class Answer:
+    """To one request: a reading, or the error that stopped it."""
 
-    error: str
+    reading: MailReading | None = None
+    error: str = ""
+
+
+# Made at import, because msgspec (0.22) works a type out when it is first used, and that is not thread-safe.
+ANSWERS = msgspec.msgpack.Decoder(list[Answer])
+_ENCODER = msgspec.msgpack.Encoder()
 
 
 def main() -> None:
@@ -61,24 +69,24 @@ def main() -> None:
     _send(readings, READY)
     while (batch := _receive(requests)) is not None:
         assert isinstance(batch, list)
-        _send(readings, [_answer(request, settings) for request in batch])
+        answers = [msgspec.Raw(_answer(request, settings)) for request in batch]
+        _send(readings, _ENCODER.encode(answers))
 
 
-def _answer(request: ReadRequest, settings: WorkerSettings) -> MailReading | Stumbled:
+def _answer(request: ReadRequest, settings: WorkerSettings) -> bytes:
     # The default action of both signals ends the process, also inside C code that holds the interpreter.
     signal.setitimer(signal.ITIMER_REAL, settings.alarm_seconds)
     signal.setitimer(signal.ITIMER_VIRTUAL, settings.cpu_seconds)
     try:
-        return read_mail(request, settings.rules)
+        return _ENCODER.encode(Answer(read_mail(request, settings.rules)))
     except BaseException as error:  # noqa: BLE001 - MemoryError and panics of native code included
-        return Stumbled(f"{type(error).__name__} at {_place(error)}")
+        return _ENCODER.encode(Answer(error=f"{type(error).__name__} at {_place(error)}"))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
-def _send(stream: BinaryIO, message: object) -> None:
-    frame = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+def _send(stream: BinaryIO, frame: bytes) -> None:
     stream.write(LENGTH.pack(len(frame)) + frame)
     stream.flush()
 

@@ -2,22 +2,25 @@
 
 import asyncio
 import os
+import pickle
 import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from postlane.adapters import parser_process
 from postlane.adapters.parser_link import OutOfTime, ParserLink
 from postlane.adapters.parser_process import BATCH_BYTES_MAX, BATCH_MAILS_MAX, ParserPool
-from postlane.adapters.parser_worker import WorkerSettings
+from postlane.adapters.parser_worker import ANSWERS, READY, Answer, WorkerSettings
 from postlane.core.events.received import ParseStatus
 from postlane.core.reading.mail_class import ClassRules
-from postlane.core.reading.mail_reading import ReadRequest
+from postlane.core.reading.mail_reading import ReadRequest, read_mail
 from postlane.core.ticket_marks import SigningKeys
 
+CORPUS = Path(__file__).parents[2] / "corpus" / "mails"
 RULES = ClassRules(frozenset(), frozenset(), SigningKeys("k1", {"k1": b"0123456789abcdef"}, "desk.example"))
 PLAIN = b"From: a@example.org\r\nMessage-ID: <1@x>\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\nSubject: hi\r\n\r\nwords\r\n"
 
@@ -41,6 +44,39 @@ async def test_a_mail_is_read(pool: ParserPool) -> None:
     assert timed.reading.mail.text == "words"
     assert timed.reading.mail.subject == "hi"
     assert timed.seconds > 0
+
+
+def test_what_a_process_says_is_the_reading_itself() -> None:
+    """Every kind of mail on the way out of the process, nothing lost and nothing turned into something else."""
+    mails = [path.read_bytes() for path in sorted(CORPUS.glob("*.eml"))[::5]]
+    readings = [read_mail(ReadRequest(raw), RULES) for raw in mails if len(raw) < 100_000]
+    assert len(readings) > 100
+    told = ANSWERS.decode(msgspec.msgpack.encode([Answer(reading) for reading in readings]))
+    assert [answer.reading for answer in told] == readings
+
+
+async def test_many_are_read_in_their_order(pool: ParserPool) -> None:
+    raws = [PLAIN.replace(b"words", b"words %d" % number) for number in range(BATCH_MAILS_MAX * 2 + 1)]
+    timed = await pool.read_all(raws)
+    assert [one.reading.mail.text for one in timed] == [f"words {number}" for number in range(len(raws))]
+    assert await pool.read_all([]) == []
+
+
+async def test_an_answer_that_is_none_costs_the_process_and_not_the_mail(
+    pool: ParserPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that a mail has taken over may say anything: it is data, and never run."""
+    said = iter([pickle.dumps("anything"), msgspec.msgpack.encode([])])
+    really = ParserLink._receive
+
+    async def receive(self: ParserLink, process: asyncio.subprocess.Process) -> bytes:
+        heard = await really(self, process)
+        return heard if heard == READY else next(said, heard)
+
+    monkeypatch.setattr(ParserLink, "_receive", receive)
+    timed = await pool.read(PLAIN)
+    assert timed.reading.mail.parse_status is ParseStatus.FAILED
+    assert (await pool.read(PLAIN)).reading.mail.text == "words"
 
 
 async def test_one_process_serves_many_mails(pool: ParserPool) -> None:
