@@ -34,6 +34,9 @@ class WorkerDied(WorkerFailed):
     """The process ended: by the mail's doing, or by somebody else's, such as the system short of memory."""
 
 
+GRACE_SECONDS = 2.0  # from the end of its output to the end of a process that dies by itself
+
+
 class OutOfTime(WorkerFailed):
     """The mail needed more time than any honest one."""
 
@@ -62,7 +65,7 @@ class ParserLink:
             await self.stop()
             raise OutOfTime(f"no result within {seconds:g} s") from None
         except (EOFError, OSError, struct.error, msgspec.MsgspecError):
-            code = await self.stop()
+            code = await self.stop(grace_seconds=GRACE_SECONDS)
             if code == -signal.SIGVTALRM:
                 raise OutOfTime(
                     f"no result within {self._settings.cpu_seconds:g} s of processor time"
@@ -75,11 +78,15 @@ class ParserLink:
             await self.stop()  # after a MemoryError or a panic nothing in it can be relied on
         return answers
 
-    async def stop(self) -> int | None:
-        """Kill the process; its exit code."""
+    async def stop(self, grace_seconds: float = 0.0) -> int | None:
+        """Kill the process, after that time for an end of its own; its exit code."""
         process, self._process = self._process, None
         if process is None:
             return None
+        if grace_seconds:
+            # Popen.send_signal polls, and so may take the exit code away from asyncio, which then says 255.
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(process.wait(), grace_seconds)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         return await process.wait()
