@@ -1,5 +1,6 @@
 """Transactions of the inbound service whose end the broker forgot to mark: nothing is lost, nothing doubled, and all can be read again."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -7,15 +8,20 @@ import pytest
 
 from fakes.memory_log import MemoryLog, MemoryWriter
 from postlane.adapters.avro_codec import Codec
+from postlane.adapters.http_health import Health
+from postlane.adapters.metrics import Metrics
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.received import MailboxCursor, MailReceived, ParseStatus, Verdicts
+from postlane.core.metrics import INBOUND_METRICS
 from postlane.core.polling import transaction_marks as marks
 from postlane.core.polling.cursor_keys import cursor_key
 from postlane.inbound import forgotten_ends
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.forgotten_ends import ForgottenEnds, marked
+from postlane.inbound.partition import PartitionOwner
 from postlane.inbound.topics import InboundTopics
-from postlane.ports import LogRecord, NewRecord, TopicPartition
+from postlane.inbound.watch import KafkaWatch
+from postlane.ports import LogRecord, NewRecord, TopicPartition, TransactionAborted
 
 CODEC = Codec()
 TOPICS = InboundTopics.with_prefix("", 2)
@@ -224,3 +230,26 @@ def test_the_end_of_a_forgotten_end_may_be_forgotten_as_well(desk: Desk) -> None
     desk.log.leaderless = set()
     assert desk.take_over()
     assert (desk.uid(), desk.uids()) == (3, [1, 2, 3])
+
+
+async def test_what_the_abort_of_a_later_transaction_undid_is_written_again(desk: Desk) -> None:
+    owner = PartitionOwner(0, desk.log.writer("inbound-0"), desk.reader, kafka_watch())
+    await owner.take_over()
+    desk.log.leaderless = {MAIN[0]}
+    await owner.write([event(2, MAIN[0]), cursor(2)])
+    desk.log.leaderless = set()
+    failures = iter([TransactionAborted("a fault for a test")])
+
+    def fail_once(operation: str) -> None:
+        if operation == "commit" and (failure := next(failures, None)) is not None:
+            raise failure
+
+    desk.log.before = fail_once
+    await owner.write([event(3, MAIN[0]), cursor(3)])
+    assert (desk.uid(), desk.uids()) == (3, [1, 2, 3])
+    owner.drop()
+
+
+def kafka_watch() -> KafkaWatch:
+    metrics = Metrics(INBOUND_METRICS)
+    return KafkaWatch(metrics, Health(metrics, time.monotonic), time.monotonic)
