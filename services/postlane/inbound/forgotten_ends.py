@@ -110,21 +110,21 @@ class ForgottenEnds:
 
     def _look(self, places: Iterable[TopicPartition]) -> _Found:
         found = _Found()
+        deadline = time.monotonic() + MARKED_SECONDS  # one for all places
         for at in {self.own, *places}:
-            if (place := self._hidden(at, only_certain=True)) is not None:
+            if (place := self._hidden(at, deadline, only_certain=True)) is not None:
                 found.hidden[at] = place
         own = found.hidden.get(self.own)
         for record in () if own is None else own.records:
             for name, number in marks.beside_of(record.headers):
                 at = TopicPartition(name, number)
-                if at not in found.hidden and (place := self._hidden(at)) is not None:
+                if at not in found.hidden and (place := self._hidden(at, deadline)) is not None:
                     found.hidden[at] = place
         return found
 
-    def _hidden(self, at: TopicPartition, *, only_certain: bool = False) -> _Place | None:
+    def _hidden(self, at: TopicPartition, deadline: float, *, only_certain: bool = False) -> _Place | None:
         """What of ours stays hidden there."""
         while (place := self._ours(at, only_certain=only_certain)) is not None:
-            deadline = time.monotonic() + MARKED_SECONDS
             while self._log.stable_end(at) <= place.records[0].offset:
                 if time.monotonic() > deadline:
                     return place
