@@ -69,6 +69,21 @@ def test_connections_are_those_of_all_senders(install: Install, relay: RelayCont
     assert relay.counts().most_open <= 2
 
 
+def test_sessions_that_end_and_begin_stay_within_the_connections(
+    install: Install, relay: RelayControl
+) -> None:
+    relay.reset()
+    relay.add_fault(Fault(Phase.FINAL, Act.DELAY, seconds=0.02, times=None))
+    site = install("connections = 4\nmails_per_connection = 5\nidle_seconds = 1")
+    site.start("outbound")
+    site.start("outbound")
+    site.produce(*(request(f"t{n}", 0) for n in range(150)))
+    relay.wait_for(lambda found: len(found) >= 40)
+    relay.add_fault(Fault(Phase.MAIL, Act.CUT, times=6))
+    relay.wait_for(lambda found: len({mail.subject for mail in found}) >= 150)
+    assert 2 <= relay.counts().most_open <= 4
+
+
 def test_a_quota_reply_to_one_sender_holds_all(install: Install, relay: RelayControl) -> None:
     site = install("")
     site.start("outbound")
