@@ -8,26 +8,40 @@ from postlane.adapters.metrics import Metrics
 from postlane.adapters.notifier import Notifier
 from postlane.core.alerts.notice import Notice, NoticeEvent, notice
 from postlane.core.alerts.raising import Alerts, Condition, Pace, step
+from postlane.core.alerts.speaking import IsSpeaker, Speaking, everybody_speaks
 from postlane.core.metrics import ALERT_RAISED
 
 log = structlog.get_logger(__name__)
 
 
 class AlarmBell:
-    """The alerts of one process. Every process tells of what it sees itself; `fingerprint` is what makes two of them one."""
+    """The alerts of one process; `is_speaker` says about which relays it tells people for all processes.
 
-    def __init__(self, pace: Pace, notifier: Notifier, metrics: Metrics, instance: str) -> None:
+    Each process has its own line in the log and its own metric. What two of them tell people has the same `fingerprint`.
+    """
+
+    def __init__(
+        self,
+        pace: Pace,
+        notifier: Notifier,
+        metrics: Metrics,
+        instance: str,
+        *,
+        is_speaker: IsSpeaker = everybody_speaks,
+    ) -> None:
         self._alerts = Alerts(pace)
+        self._speaking = Speaking(is_speaker)
         self._notifier = notifier
         self._metrics = metrics
         self._instance = instance
 
     def ring(self, observed: Sequence[Condition], now: float) -> None:
         """All conditions that hold at `now` (seconds since 1970); to be called every few seconds, returns at once."""
-        for effect in step(self._alerts, observed, now):
-            told = notice(effect, now, instance=self._instance)
-            self._note(told)
-            self._notifier.tell(told)
+        effects = step(self._alerts, observed, now)
+        for effect in effects:
+            self._note(notice(effect, now, instance=self._instance))
+        for effect in self._speaking.step(effects, self._alerts.raised):
+            self._notifier.tell(notice(effect, now, instance=self._instance))
 
     def _note(self, told: Notice) -> None:
         said = log.bind(alert=told.alert, subject=told.subject, cause=told.cause, reason=told.reason)

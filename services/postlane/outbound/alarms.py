@@ -4,21 +4,15 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 
-import structlog
-
+from postlane.adapters.alarm_bell import AlarmBell
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.notifier import Notifier
 from postlane.config.notify_section import NotifySection
 from postlane.core.alerts.conditions import HourCount, LastHour, RelaySeen, Seen, conditions
-from postlane.core.alerts.notice import Notice, NoticeEvent, notice
-from postlane.core.alerts.raising import Alerts, step
-from postlane.core.alerts.speaking import IsSpeaker, Speaking, everybody_speaks
+from postlane.core.alerts.speaking import IsSpeaker, everybody_speaks
 from postlane.core.limits.governor import Governor
-from postlane.core.metrics import ALERT_RAISED
 from postlane.outbound.gauges import Gauges
 from postlane.ports import Clock
-
-log = structlog.get_logger(__name__)
 
 
 class Alarms:
@@ -35,13 +29,9 @@ class Alarms:
         clock: Clock = time.time,
     ) -> None:
         self._thresholds = section.thresholds()
-        self._alerts = Alerts(section.pace())
-        self._speaking = Speaking(is_speaker)
+        self._bell = AlarmBell(section.pace(), notifier, metrics, instance, is_speaker=is_speaker)
         self._dead_letters = HourCount()
         self._distrusted: defaultdict[str, HourCount] = defaultdict(HourCount)
-        self._notifier = notifier
-        self._metrics = metrics
-        self._instance = instance
         self._clock = clock
 
     def observe(self, seen: Seen) -> None:
@@ -54,21 +44,7 @@ class Alarms:
                 for relay in seen.relays
             },
         )
-        effects = step(self._alerts, conditions(seen, last_hour, self._thresholds, now), now)
-        for effect in effects:
-            self._note(notice(effect, now, instance=self._instance))
-        for effect in self._speaking.step(effects, self._alerts.raised):
-            self._notifier.tell(notice(effect, now, instance=self._instance))
-
-    def _note(self, told: Notice) -> None:
-        said = log.bind(alert=told.alert, subject=told.subject, cause=told.cause, reason=told.reason)
-        if told.event is NoticeEvent.CLEARED:
-            self._metrics.forget(ALERT_RAISED, alert=told.alert, subject=told.subject)
-            said.info("alert_cleared", summary=told.summary)
-            return
-        self._metrics.gauge(ALERT_RAISED, alert=told.alert, subject=told.subject).set(1)
-        event = "alert_raised" if told.event is NoticeEvent.RAISED else "alert_stands"
-        said.warning(event, severity=told.severity, summary=told.summary, action=told.action)
+        self._bell.ring(conditions(seen, last_hour, self._thresholds, now), now)
 
 
 def look(gauges: Gauges, governors: Mapping[str, Governor], now: float) -> Seen:
