@@ -28,6 +28,7 @@ from postlane.config.blobs_section import BlobsSection
 from postlane.config.scan_section import ScanSection
 from postlane.core.events.received import MailReceived, ReceivedAttachment, Scan, ScanVerdict
 from postlane.core.metrics import INBOUND_METRICS
+from postlane.inbound.topics import NAMES
 
 SMALL, LARGE = 1000, 40_000
 
@@ -49,7 +50,7 @@ class World:
         self.server = MemoryMailServer()
         self.server.folder("INBOX")
         self.log = MemoryLog()
-        for topic in ("mail.inbound", "mail.inbound.cursor", "mail.inbound.dlq"):
+        for topic in (*NAMES, "mail.control"):
             self.log.create_topic(topic, PARTITIONS)
         self.reader = TopicReader(self.log)
         self.settings = inbound_settings(folder, {"support": mailbox(start="all")})

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,7 +34,7 @@ def install(tmp_path: Path, kafka_bootstrap: str, relay: RelayControl) -> Iterat
 
 
 def relays_says(site: Installation) -> str:
-    command = ["python", "-m", "postlane.ops", "--config", str(site.config), "relays"]
+    command = [sys.executable, "-m", "postlane.ops", "--config", str(site.config), "relays"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

@@ -127,7 +127,7 @@ def test_tail_of_an_unknown_topic_names_the_known_ones(desk: Desk) -> None:
     assert "known are outbound, retry, status" in ran.err
 
 
-@pytest.mark.parametrize("name", ["inbound-retry", "mail.relays"])
+@pytest.mark.parametrize("name", ["inbound-retry", "mail.inbound.retry"])
 def test_tail_of_a_topic_that_nothing_writes_says_so(desk: Desk, name: str) -> None:
     for asked in (name, desk.topic(name)) if name.startswith("mail.") else (name,):
         ran = desk.run("tail", asked)

@@ -189,6 +189,7 @@ def with_hold(view: RelayView, hold: RelayHold | None, now: datetime) -> RelayVi
         reason=hold.reason,
         since=hold.since_at,
         until=hold.probe_at,
+        told_at=view.told_at or hold.since_at,
         answered_at=view.answered_at,
     )
 
