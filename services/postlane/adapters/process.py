@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
@@ -87,7 +88,9 @@ def run_service(name: str, service: Service, settings: Settings, *, supervised: 
         return EXIT_USAGE
     http.start()
     structlog.contextvars.bind_contextvars(service=name)
-    log.info("service_starting", instance=instance, http=f"http://{http.address[0]}:{http.address[1]}")
+    begin = partial(
+        log.info, "service_starting", instance=instance, http=f"http://{http.address[0]}:{http.address[1]}"
+    )
     watchdog = _Watchdog(settings.drain_seconds(name) + STOP_GRACE_SECONDS)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -97,6 +100,7 @@ def run_service(name: str, service: Service, settings: Settings, *, supervised: 
                     settings,
                     Runtime(asyncio.Event(), metrics, health, instance),
                     watchdog,
+                    begin,
                     supervised=supervised,
                 )
             )
@@ -155,9 +159,16 @@ class _Watchdog:
 
 
 async def _serve(
-    service: Service, settings: Settings, runtime: Runtime, watchdog: _Watchdog, *, supervised: bool
+    service: Service,
+    settings: Settings,
+    runtime: Runtime,
+    watchdog: _Watchdog,
+    begin: Callable[[], object],
+    *,
+    supervised: bool,
 ) -> None:
     _listen_for_signals(runtime.stop, watchdog)
+    begin()  # whoever sees this line may stop the process in order
     if supervised:
         _listen_for_supervisor(runtime.stop, watchdog)
     pulse = asyncio.create_task(_beat(runtime.health))
