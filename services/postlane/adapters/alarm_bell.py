@@ -11,8 +11,6 @@ from postlane.core.alerts.raising import Alerts, Condition, Pace, step
 from postlane.core.alerts.speaking import IsSpeaker, Speaking, everybody_speaks
 from postlane.core.metrics import ALERT_RAISED
 
-log = structlog.get_logger(__name__)
-
 
 class AlarmBell:
     """The alerts of one process; `is_speaker` says about which relays it tells people for all processes.
@@ -29,6 +27,7 @@ class AlarmBell:
         *,
         is_speaker: IsSpeaker = everybody_speaks,
     ) -> None:
+        self._log = structlog.get_logger(__name__)  # made with the service, after the logs were configured
         self._alerts = Alerts(pace)
         self._speaking = Speaking(is_speaker)
         self._notifier = notifier
@@ -44,7 +43,7 @@ class AlarmBell:
             self._notifier.tell(notice(effect, now, instance=self._instance))
 
     def _note(self, told: Notice) -> None:
-        said = log.bind(alert=told.alert, subject=told.subject, cause=told.cause, reason=told.reason)
+        said = self._log.bind(alert=told.alert, subject=told.subject, cause=told.cause, reason=told.reason)
         if told.event is NoticeEvent.CLEARED:
             self._metrics.forget(ALERT_RAISED, alert=told.alert, subject=told.subject)
             said.info("alert_cleared", summary=told.summary)
