@@ -1,5 +1,6 @@
 """The Kafka of a run: one broker or three, any of which can be taken away and given back on the same data."""
 
+import asyncio
 from pathlib import Path
 from typing import Self
 
@@ -52,6 +53,12 @@ class Cluster:
         """Start it again, and wait until all that run answer. Raises ServerFault."""
         self._servers[node] = kafka.launch(self.brokers[node - 1])
         self._wait_until_ready()
+
+    async def restart(self, node: int, *, crash: bool, pause_seconds: float) -> None:
+        """Take it away for so long."""
+        await asyncio.to_thread(self.take_away, node, crash=crash)
+        await asyncio.sleep(pause_seconds)
+        await asyncio.to_thread(self.give_back, node)
 
     def close(self) -> None:
         """Stop all of them."""

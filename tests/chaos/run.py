@@ -194,13 +194,13 @@ class Run:
         self.done.counts[disturbance.kind] += 1
 
     async def _kill(self, disturbance: Disturbance) -> None:
-        sender = await self._victim()
+        sender = await pick_when_free(self.fleet)
         await asyncio.to_thread(self.fleet.kill, sender)
         await asyncio.sleep(disturbance.pause_seconds)
         await asyncio.to_thread(self.fleet.start)
 
     async def _stop(self, disturbance: Disturbance) -> None:
-        sender = await self._victim()
+        sender = await pick_when_free(self.fleet)
         self.fleet.pause(sender)
         await asyncio.sleep(SESSION_TIMEOUT_SECONDS + disturbance.pause_seconds)
         self.fleet.resume(sender)
@@ -211,22 +211,18 @@ class Run:
 
     async def _leave(self, disturbance: Disturbance) -> None:
         del disturbance
-        sender = await self._victim()
+        sender = await pick_when_free(self.fleet)
         await asyncio.to_thread(self.fleet.leave, sender)
         if len(self.fleet.members) < SENDERS:
             await asyncio.to_thread(self.fleet.start)
 
-    async def _victim(self) -> Member:
-        await until(self.fleet.free)
-        return self.fleet.pick()
-
     async def _restart_broker(self, disturbance: Disturbance) -> None:
         async with self._broker:
-            node = self.site.cluster.brokers[0].node_id
-            crash = disturbance.kind is Kind.BROKER_CRASH
-            await asyncio.to_thread(self.site.cluster.take_away, node, crash=crash)
-            await asyncio.sleep(disturbance.pause_seconds)
-            await asyncio.to_thread(self.site.cluster.give_back, node)
+            await self.site.cluster.restart(
+                self.site.cluster.brokers[0].node_id,
+                crash=disturbance.kind is Kind.BROKER_CRASH,
+                pause_seconds=disturbance.pause_seconds,
+            )
 
     async def _lose_brokers(self, disturbance: Disturbance) -> None:
         async with self._broker:
@@ -251,6 +247,12 @@ class Run:
                 return
             await asyncio.sleep(1.0)
         raise RunFault(f"postlane dlq replay failed {REPLAY_TRIES} times, at last: {words}")
+
+
+async def pick_when_free(fleet: Fleet) -> Member:
+    """One of them, as soon as one is."""
+    await until(fleet.free)
+    return fleet.pick()
 
 
 async def until(look: Callable[[], object]) -> None:

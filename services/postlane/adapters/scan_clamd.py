@@ -10,7 +10,7 @@ import socket
 import struct
 
 from postlane.core.events.received import ScanVerdict
-from postlane.core.scanning import ScannerFailed, clamd_verdict
+from postlane.core.virus_scanning import ScannerFailed, clamd_verdict
 
 COMMAND = b"zINSTREAM\0"  # z: command and reply end with NUL
 CHUNK_BYTES = 64 * 1024

@@ -12,7 +12,7 @@ from typing import IO
 from postlane.config.secrets import looks_secret
 from postlane.config.settings import ENV_PREFIX
 from postlane.core.events.received import ScanVerdict
-from postlane.core.scanning import ScannerFailed, command_verdict
+from postlane.core.virus_scanning import ScannerFailed, command_verdict
 
 
 class ScanCommand:

@@ -12,7 +12,7 @@ from postlane.adapters.scan_command import ScanCommand
 from postlane.config.scan_section import ScanSection
 from postlane.core.events.received import Scan, ScanVerdict
 from postlane.core.metrics import SCAN_SECONDS, SCANNER_OK, SCANS
-from postlane.core.scanning import ScannerFailed, ScannerTrust, scan_of
+from postlane.core.virus_scanning import ScannerFailed, ScannerTrust, scan_of
 from postlane.ports import Clock
 
 log = structlog.get_logger(__name__)

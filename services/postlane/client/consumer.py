@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal, Self, TypeVar
+from typing import ClassVar, Generic, Literal, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -66,19 +66,19 @@ class _EventConsumer(Generic[E]):
     keep its bytes; it comes again after a restart unless something later in its partition, or the record itself, is `done`.
     """
 
+    topic: ClassVar[str]
+    kind: type[E]
+
     def __init__(
         self,
         kafka: KafkaSection,
-        topic: str,
-        kind: type[E],
         *,
         group: str,
         start: Literal["earliest", "latest"] = "earliest",
         on_unreadable: Callable[[Unreadable], None] | None = None,
     ) -> None:
         url = kafka.schema_registry_url
-        self._topic = kafka.topic(topic)
-        self._kind: type[E] = kind
+        self._topic = kafka.topic(self.topic)
         self._codec = Codec(None if url is None else ConfluentRegistry(url))
         self._on_unreadable = on_unreadable
         self._stopped = False
@@ -119,7 +119,7 @@ class _EventConsumer(Generic[E]):
             return None  # the same event stands before it in this partition
         partition, offset = _place(message)
         try:
-            event = self._codec.decode(self._kind, message.value())
+            event = self._codec.decode(self.kind, message.value())
         except Undecodable as fault:
             if self._on_unreadable is None:
                 raise Undecodable(f"{self._topic} partition {partition} offset {offset}: {fault}") from None
@@ -183,54 +183,22 @@ class _EventConsumer(Generic[E]):
 class MailConsumer(_EventConsumer[MailReceived]):
     """Received mail: one MailReceived per mail of a mailbox."""
 
-    def __init__(
-        self,
-        kafka: KafkaSection,
-        *,
-        group: str,
-        start: Literal["earliest", "latest"] = "earliest",
-        on_unreadable: Callable[[Unreadable], None] | None = None,
-    ) -> None:
-        super().__init__(
-            kafka, "mail.inbound", MailReceived, group=group, start=start, on_unreadable=on_unreadable
-        )
+    topic = "mail.inbound"
+    kind = MailReceived
 
 
 class StatusConsumer(_EventConsumer[MailStatus]):
     """What becomes of requested mail: one MailStatus per step."""
 
-    def __init__(
-        self,
-        kafka: KafkaSection,
-        *,
-        group: str,
-        start: Literal["earliest", "latest"] = "earliest",
-        on_unreadable: Callable[[Unreadable], None] | None = None,
-    ) -> None:
-        super().__init__(
-            kafka, "mail.outbound.status", MailStatus, group=group, start=start, on_unreadable=on_unreadable
-        )
+    topic = "mail.outbound.status"
+    kind = MailStatus
 
 
 class FeedbackConsumer(_EventConsumer[MailFeedback]):
     """What other machines report about mail that was sent: one MailFeedback per bounced, delayed or complaining recipient."""
 
-    def __init__(
-        self,
-        kafka: KafkaSection,
-        *,
-        group: str,
-        start: Literal["earliest", "latest"] = "earliest",
-        on_unreadable: Callable[[Unreadable], None] | None = None,
-    ) -> None:
-        super().__init__(
-            kafka,
-            "mail.outbound.feedback",
-            MailFeedback,
-            group=group,
-            start=start,
-            on_unreadable=on_unreadable,
-        )
+    topic = "mail.outbound.feedback"
+    kind = MailFeedback
 
 
 def _place(message: Message) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import asyncio
 from postlane.adapters.scanner import engine_of
 from postlane.config.scan_section import ScanSection
 from postlane.core.events.received import ScanVerdict
-from postlane.core.scanning import ScannerFailed
+from postlane.core.virus_scanning import ScannerFailed
 from postlane.ops.checks import Check, fail, ok
 
 HARMLESS = b"postlane doctor asks whether you are well\n"

@@ -130,11 +130,7 @@ class RelayDesk:
 
     def free_slots(self, now: float) -> int:
         """How many mails to one recipient each may start now; one after the other where each may be the last."""
-        permission = self.governor.may_start(1, now)
-        if not isinstance(permission, Start):
-            return 0
-        counted = self.governor.limits or self.governor.pace.per_minute is not None
-        return 1 if permission.probe or counted else self.governor.pace.width - self.governor.in_flight
+        return self.governor.free_slots(1, now)
 
     def permission(self, recipients: int, now: float) -> Permission:
         """Whether a mail to so many may start, if need be with a part of them."""

@@ -37,13 +37,12 @@ from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_wiring import Relays, wire_relays
 from postlane.outbound.sender import Sender, SenderParts
 from postlane.outbound.sharing import Sharing
-from postlane.outbound.sharing_wiring import RELAYS, wire_sharing
+from postlane.outbound.sharing_wiring import RELAYS, SOURCE, wire_sharing
 from postlane.outbound.suppressor import Suppressor, SuppressorParts
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topics import OutboundTopics
 from postlane.ports import BlobStore, BlobStoreError
 
-SOURCE = "/postlane/outbound"
 CONTROL = "mail.control"
 TOPICS = ("mail.outbound", "mail.outbound.retry", "mail.outbound.status", "mail.outbound.dlq", CONTROL)
 
@@ -53,64 +52,83 @@ async def run(settings: Settings, runtime: Runtime) -> None:
     if not settings.relays:
         raise CannotStart("[relays]: at least one relay is needed; `postlane config example` shows one")
     classifier, blobs = the_classifier(settings), the_blobs(settings)
-    loop = asyncio.get_running_loop()
     if not await await_topics(settings, (*TOPICS, RELAYS), runtime):
         return
     codec = await await_codec(settings, (MailStatus, Command, RelayLease), runtime)
     if codec is None:
         return
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:
-        gauges = Gauges(runtime.metrics)
-        notifier = Notifier(channels_of(settings.notify), runtime.metrics)
-        sharing, allocation = wire_sharing(settings, event_log, codec, runtime.instance)
-        alarms = Alarms(
-            settings.notify,
-            notifier,
-            runtime.metrics,
-            runtime.instance,
-            # What only this sender has met, the allocator may not know.
-            is_speaker=lambda relay: allocation.allots(relay) or relays.board.is_cut_off(relay),
-        )
-        relays = wire_relays(
-            settings,
-            gauges,
-            classifier,
-            lambda address: control.suppressed(address, time.time()),
-            sharing.shares,
-        )
-        control = ControlWatch(
-            ControlWatchParts(
-                event_log=event_log,
-                codec=codec,
-                topic=settings.kafka.topic(CONTROL),
-                relay_changed=relays.board.pause_changed,
-                relay_resumed=lambda relay, now: _resumed(relays, allocation, relay, now),
-            )
-        )
-        tools = _Tools(
+        tools = _make_tools(settings, runtime, event_log, codec, blobs=blobs, classifier=classifier)
+        await _send(settings, runtime, tools)
+
+
+async def _send(settings: Settings, runtime: Runtime, tools: "_Tools") -> None:
+    parts = _wire(settings, runtime, tools)
+    sender = Sender(parts)
+    membership = Membership(sender, asyncio.get_running_loop(), settings.outbound.drain_seconds)
+    # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
+    member = await asyncio.to_thread(
+        tools.event_log.join, parts.take_over.group, parts.topics.main, membership
+    )
+    sender.joined(member)
+    try:
+        await tools.allocation.join()
+        await sender.run(runtime.stop)
+    finally:
+        await asyncio.to_thread(member.close)
+        await asyncio.gather(tools.relays.close(), tools.notifier.close())
+        await tools.sharing.close()  # what it says of sessions is that there are none left
+        await tools.allocation.close()
+
+
+def _make_tools(
+    settings: Settings,
+    runtime: Runtime,
+    event_log: KafkaLog,
+    codec: Codec,
+    *,
+    blobs: BlobStore,
+    classifier: Classifier,
+) -> "_Tools":
+    gauges = Gauges(runtime.metrics)
+    notifier = Notifier(channels_of(settings.notify), runtime.metrics)
+    sharing, allocation = wire_sharing(settings, event_log, codec, runtime.instance)
+    alarms = Alarms(
+        settings.notify,
+        notifier,
+        runtime.metrics,
+        runtime.instance,
+        # What only this sender has met, the allocator may not know.
+        is_speaker=lambda relay: allocation.allots(relay) or relays.board.is_cut_off(relay),
+    )
+    relays = wire_relays(
+        settings,
+        gauges,
+        classifier,
+        lambda address: control.suppressed(address, time.time()),
+        sharing.shares,
+    )
+    control = ControlWatch(
+        ControlWatchParts(
             event_log=event_log,
             codec=codec,
-            blobs=blobs,
-            relays=relays,
-            gauges=gauges,
-            alarms=alarms,
-            control=control,
-            sharing=sharing,
+            topic=settings.kafka.topic(CONTROL),
+            relay_changed=relays.board.pause_changed,
+            relay_resumed=lambda relay, now: _resumed(relays, allocation, relay, now),
         )
-        parts = _wire(settings, runtime, tools)
-        sender = Sender(parts)
-        membership = Membership(sender, loop, settings.outbound.drain_seconds)
-        # Joining makes clients, and leaving waits for the broker: both stay off the event loop.
-        member = await asyncio.to_thread(event_log.join, parts.take_over.group, parts.topics.main, membership)
-        sender.joined(member)
-        try:
-            await allocation.join()
-            await sender.run(runtime.stop)
-        finally:
-            await asyncio.to_thread(member.close)
-            await asyncio.gather(relays.close(), notifier.close())
-            await sharing.close()  # what it says of sessions is that there are none left
-            await allocation.close()
+    )
+    return _Tools(
+        event_log=event_log,
+        codec=codec,
+        blobs=blobs,
+        relays=relays,
+        gauges=gauges,
+        alarms=alarms,
+        notifier=notifier,
+        control=control,
+        sharing=sharing,
+        allocation=allocation,
+    )
 
 
 def _resumed(relays: Relays, allocation: Allocation, relay: str, now: float) -> None:
@@ -165,8 +183,10 @@ class _Tools:
     relays: Relays
     gauges: Gauges
     alarms: Alarms
+    notifier: Notifier
     control: ControlWatch
     sharing: Sharing
+    allocation: Allocation
 
 
 def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:

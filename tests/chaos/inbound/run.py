@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from chaos.fleet import Fleet, Member
+from chaos.fleet import Fleet
 from chaos.inbound.audit import Auditor, Tail
 from chaos.inbound.mail_server import MailServer
 from chaos.inbound.mailboxes import PLACES
@@ -17,7 +17,7 @@ from chaos.inbound.schedule import POLLERS, Disturbance, Kind, plan_schedule
 from chaos.inbound.verdict import Findings
 from chaos.inbound.wire import Wire
 from chaos.inbound.workload import Letter, plan_bursts, plan_letters
-from chaos.run import LOOK_SECONDS, RunFault, say, until
+from chaos.run import LOOK_SECONDS, RunFault, pick_when_free, say, until
 from chaos.site import SESSION_TIMEOUT_SECONDS, Site
 from postlane.ports import LogUnavailable
 
@@ -184,34 +184,30 @@ class Run:
         rnd = random.Random(f"{self.seed}:kill:{disturbance.at}")
         port = await self.wire.next_fetch(FETCH_SECONDS_MAX)
         await asyncio.sleep(rnd.uniform(0.0, WORK_SECONDS_MAX))
-        poller = (port and self.fleet.pick_at(port)) or await self._victim()
+        poller = (port and self.fleet.pick_at(port)) or await pick_when_free(self.fleet)
         await asyncio.to_thread(self.fleet.kill, poller)
         await asyncio.sleep(disturbance.pause_seconds)
         await asyncio.to_thread(self.fleet.start)
 
     async def _stop(self, disturbance: Disturbance) -> None:
-        poller = await self._victim()
+        poller = await pick_when_free(self.fleet)
         self.fleet.pause(poller)
         await asyncio.sleep(disturbance.pause_seconds)
         self.fleet.resume(poller)
 
     async def _leave(self, disturbance: Disturbance) -> None:
         del disturbance
-        poller = await self._victim()
+        poller = await pick_when_free(self.fleet)
         await asyncio.to_thread(self.fleet.leave, poller)
         await asyncio.to_thread(self.fleet.start)
 
-    async def _victim(self) -> Member:
-        await until(self.fleet.free)
-        return self.fleet.pick()
-
     async def _restart_broker(self, disturbance: Disturbance) -> None:
         async with self._broker:
-            node = self.site.cluster.brokers[0].node_id
-            crash = disturbance.kind is Kind.BROKER_CRASH
-            await asyncio.to_thread(self.site.cluster.take_away, node, crash=crash)
-            await asyncio.sleep(disturbance.pause_seconds)
-            await asyncio.to_thread(self.site.cluster.give_back, node)
+            await self.site.cluster.restart(
+                self.site.cluster.brokers[0].node_id,
+                crash=disturbance.kind is Kind.BROKER_CRASH,
+                pause_seconds=disturbance.pause_seconds,
+            )
 
     async def _cut(self, disturbance: Disturbance) -> None:
         await self.wire.cut(disturbance.pause_seconds)

@@ -89,6 +89,7 @@ def test_who_is_stopped_lives(tmp_path: Path, others: list[Other]) -> None:
     others[0].stop()
     others[1].signal(signal.SIGKILL)
     until_dead(mine, ["killed"])
+    assert mine.dead() == ["killed"]
     others[0].signal(signal.SIGKILL)
     until_dead(mine, ["killed", "stopped"])
 
@@ -111,6 +112,7 @@ def test_other_kinds_are_not_ours(tmp_path: Path, others: list[Other]) -> None:
     for other in others:
         other.signal(signal.SIGKILL)
     until_dead(mine, ["ours"])
+    assert mine.dead() == ["ours"]
 
 
 def test_who_only_looks_sees_the_living_as_living(tmp_path: Path) -> None:

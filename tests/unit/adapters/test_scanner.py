@@ -19,7 +19,7 @@ from postlane.adapters.scanner import Scanner, configured_scanner, engine_of
 from postlane.config.scan_section import ScanSection
 from postlane.core.events.received import Scan, ScanVerdict
 from postlane.core.metrics import INBOUND_METRICS
-from postlane.core.scanning import FAILURES_MAX, REST_SECONDS
+from postlane.core.virus_scanning import FAILURES_MAX, REST_SECONDS
 
 OK = says(b"stream: OK\0")
 

@@ -16,7 +16,22 @@ AGAIN_US = MICRO // 5  # how soon a mail asks anew that waits for a grant: about
 
 
 class _KeptElsewhere:
-    """Allocator and purse keep count, so there is nothing to enter here, and mail.relays is the memory."""
+    """Named as another limit is. Allocator and purse keep count, so there is nothing to enter here, and mail.relays is the memory."""
+
+    def __init__(self, name: Limit) -> None:
+        self._name = name
+
+    @property
+    def key(self) -> str:
+        return self._name.key
+
+    @property
+    def words(self) -> str:
+        return self._name.words
+
+    @property
+    def unit(self) -> Unit:
+        return self._name.unit
 
     def reserve(self, units: int, now_us: int) -> None:
         """See the class."""
@@ -42,24 +57,12 @@ class LeasedRate(_KeptElsewhere):
     told = False
 
     def __init__(self, budget: Budget, granted: Callable[[], int]) -> None:
+        super().__init__(smooth_rate(budget))
         self.budget = budget
-        self.starved = False  # a mail had to wait since this was last set to False
         self._granted = granted
         self._count = 0
         self._rate: Rate | None = None
         self._ledger = RollingLedger(budget) if budget.period is Period.MINUTE else None
-
-    @property
-    def key(self) -> str:
-        return f"{self.budget.key} rate"
-
-    @property
-    def words(self) -> str:
-        return str(self.budget)
-
-    @property
-    def unit(self) -> Unit:
-        return self.budget.unit
 
     @property
     def most(self) -> int:
@@ -72,12 +75,10 @@ class LeasedRate(_KeptElsewhere):
     def earliest(self, units: int, now_us: int) -> int:
         self._follow(now_us)
         if self._rate is None:
-            self.starved = True
             return now_us + AGAIN_US
         at_us = self._rate.earliest(units, now_us)
         if self._ledger is not None:
             at_us = max(at_us, self._ledger.earliest(units, now_us))
-        self.starved |= at_us > now_us
         return at_us
 
     def reserve(self, units: int, now_us: int) -> None:
@@ -95,7 +96,7 @@ class LeasedRate(_KeptElsewhere):
             self._ledger.give_back(units)
 
     def through(self, units: int, now_us: int) -> int | None:
-        return smooth_rate(self.budget).through(units, now_us)
+        return self._name.through(units, now_us)
 
     def _follow(self, now_us: int) -> None:
         """Take up the share that is leased now.
@@ -113,7 +114,8 @@ class LeasedRate(_KeptElsewhere):
         budget = replace(self.budget, count=count)
         if self._ledger is not None:
             self._ledger.budget = budget
-        self._rate = smooth_rate(budget) if self._ledger is not None else strict_rate(budget)
+        # Strict for a minute, too: our ledger does not see what another sender did with this share a moment ago.
+        self._rate = strict_rate(budget)
         if before is None:
             self._rate.reserve(self._rate.burst, now_us)
         else:
@@ -127,22 +129,14 @@ class UnitsInHand(_KeptElsewhere):
     told = False
 
     def __init__(self, ledger: Limit, in_hand: Callable[[], int], most: Callable[[], int]) -> None:
-        self.starved = False
-        self._ledger = ledger
+        super().__init__(ledger)
+        self.starved = False  # a mail had to wait since this was last set to False
         self._in_hand = in_hand
         self._most = most
 
     @property
     def key(self) -> str:
-        return f"{self._ledger.key} in hand"
-
-    @property
-    def words(self) -> str:
-        return self._ledger.words
-
-    @property
-    def unit(self) -> Unit:
-        return self._ledger.unit
+        return f"{super().key} in hand"
 
     @property
     def most(self) -> int:
@@ -169,21 +163,9 @@ class SharedLedger(_KeptElsewhere):
     told = True
 
     def __init__(self, ledger: Callable[[int], Limit], in_hand: Callable[[], int], name: Limit) -> None:
+        super().__init__(name)
         self._ledger = ledger
         self._in_hand = in_hand
-        self._name = name
-
-    @property
-    def key(self) -> str:
-        return self._name.key
-
-    @property
-    def words(self) -> str:
-        return self._name.words
-
-    @property
-    def unit(self) -> Unit:
-        return self._name.unit
 
     @property
     def cause(self) -> str:

@@ -30,7 +30,7 @@ from postlane.core.reading.mail_event import (
     travels_inline,
 )
 from postlane.core.reading.parsed_mail import MailReading, ParsedAttachment, ParsedMail
-from postlane.core.scanning import scan_of
+from postlane.core.virus_scanning import scan_of
 
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 RAW = BlobRef(sha256="ab" * 32, size_bytes=100)

@@ -67,7 +67,9 @@ def splits(draw: st.DrawFn, count: int, senders: int) -> list[int]:
 
 
 @given(data=st.data(), senders=st.integers(1, 4))
-@pytest.mark.parametrize("words", ["14 mails/s", "2 mails/s", "20 mails/min", "5 mails/min", "1 mails/min"])
+@pytest.mark.parametrize(
+    "words", ["14 mails/s", "2 mails/s", "60 mails/min", "20 mails/min", "5 mails/min", "1 mails/min"]
+)
 def test_however_shares_move_all_senders_together_keep_to_the_rate(
     words: str, data: st.DataObject, senders: int
 ) -> None:
@@ -83,25 +85,26 @@ def test_a_lone_sender_has_the_whole_rate(words: str) -> None:
     assert len(starts) >= shared.count * 3 * 0.7
 
 
-def test_without_a_share_nothing_starts_and_the_lack_is_noted() -> None:
+def test_a_burst_of_one_sender_does_not_meet_the_start_of_another() -> None:
+    starts, shared = play("20 mails/min", [[20, 0], [1, 19], [20, 0], [20, 0], [0, 20]])
+    assert most_in_a_period(starts, shared.period.us) <= shared.count
+
+
+def test_without_a_share_nothing_starts() -> None:
     rate = LeasedRate(budget("60 mails/min"), lambda: 0)
     assert rate.earliest(1, NOW_US) == NOW_US + AGAIN_US
-    assert rate.starved
     rate.reserve(1, NOW_US)
     rate.settle(1, NOW_US)
     rate.reserve(1, NOW_US)
     rate.give_back(1)
 
 
-def test_what_had_to_wait_is_noted_until_told_otherwise() -> None:
+def test_after_a_rest_a_tenth_goes_at_once() -> None:
     rate = LeasedRate(budget("60 mails/min"), lambda: 60)
     rate.earliest(1, NOW_US)
-    rate.starved = False
     later = NOW_US + 60 * MICRO
     assert rate.earliest(1, later) == later
-    assert not rate.starved
-    assert start_all(rate, later) == 6, "a tenth at once"
-    assert rate.starved
+    assert start_all(rate, later) == 6
 
 
 def test_a_mail_costs_at_most_the_own_share() -> None:

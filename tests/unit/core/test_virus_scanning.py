@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postlane.core.events.received import ScanVerdict
-from postlane.core.scanning import (
+from postlane.core.virus_scanning import (
     DETAIL_CHARACTERS_MAX,
     FAILURES_MAX,
     REST_SECONDS,
