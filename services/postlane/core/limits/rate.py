@@ -75,10 +75,15 @@ class Rate:
 
 def strict_rate(budget: Budget) -> Rate:
     """At most `count` starts in any period, the burst included: n starts take at least n - burst intervals."""
+    return strict_rate_in(budget, budget.period.us)
+
+
+def strict_rate_in(budget: Budget, period_us: int) -> Rate:
+    """The same with another period than the budget's own."""
     burst = burst_of(budget)
     spread = budget.count - burst + 1
     # One microsecond more than the period, because moments are rounded to the nearest one.
-    return Rate(budget, burst, -(-(budget.period.us + 1) // spread))
+    return Rate(budget, burst, -(-(period_us + 1) // spread))
 
 
 def smooth_rate(budget: Budget) -> Rate:

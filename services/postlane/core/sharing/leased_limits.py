@@ -3,15 +3,18 @@
 Each is a core.limits.limit.Limit. What is used, mail.relays knows; nothing of it is kept here.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
 from postlane.core.limits.budgets import Budget, Period, Unit
 from postlane.core.limits.limit import CAUSE_QUOTA, CAUSE_RATE, Limit, Plain
 from postlane.core.limits.microseconds import MICRO
-from postlane.core.limits.rate import Rate, smooth_rate, strict_rate
+from postlane.core.limits.rate import Rate, smooth_rate, strict_rate_in
 from postlane.core.limits.rolling_ledger import RollingLedger
+from postlane.core.sharing.rate_slices import slice_of
 
+_LONG_AGO_US = -(2**62)
 AGAIN_US = MICRO // 5  # how soon a mail asks anew that waits for a grant: about as long as one takes
 
 
@@ -51,7 +54,7 @@ class _KeptElsewhere:
 
 
 class LeasedRate(_KeptElsewhere):
-    """So many units in each second or minute as `granted` says now, evenly: what all senders start together stays within the budget."""
+    """So many units in each span of the budget as `granted` says now, evenly: what all senders start together stays within it."""
 
     cause = CAUSE_RATE
     told = False
@@ -59,18 +62,20 @@ class LeasedRate(_KeptElsewhere):
     def __init__(self, budget: Budget, granted: Callable[[], int]) -> None:
         super().__init__(smooth_rate(budget))
         self.budget = budget
+        self._slice = slice_of(budget)
         self._granted = granted
+        self._shares: deque[tuple[int, int]] = deque([(_LONG_AGO_US, 0)])  # from when on how much was leased
         self._count = 0
         self._rate: Rate | None = None
         self._ledger = RollingLedger(budget) if budget.period is Period.MINUTE else None
 
     @property
     def most(self) -> int:
-        return max(1, self._count)
+        return max(1, self._count or self._shares[-1][1])
 
     def describe(self, now_us: int) -> str:
         self._follow(now_us)
-        return f"{self.words}, of which {self._count} are this sender's"
+        return f"{self.words}, of which {self._shares[-1][1] * self._slice.in_period} are this sender's"
 
     def earliest(self, units: int, now_us: int) -> int:
         self._follow(now_us)
@@ -99,27 +104,31 @@ class LeasedRate(_KeptElsewhere):
         return self._name.through(units, now_us)
 
     def _follow(self, now_us: int) -> None:
-        """Take up the share that is leased now.
+        """Take up the share that is leased now: less of it at once, more of it only when it was ours for a whole span.
 
-        One that is had anew begins with an interval's wait, and a larger one without a burst: somebody else may just have used it.
+        Until then somebody else's mails may still count there. So nobody starts more in any span than was his at its beginning.
         """
-        count = min(self._granted(), self.budget.count)
+        count = self._share(now_us)
         if count == self._count:
             return
-        self._count = count
-        before = self._rate
+        since_us = self._shares[0][0] + self._slice.period_us if count > self._count else now_us
+        before, self._count, self._rate = self._rate, count, None
         if count <= 0:
-            self._rate = None
             return
-        budget = replace(self.budget, count=count)
         if self._ledger is not None:
-            self._ledger.budget = budget
-        # Strict for a minute, too: our ledger does not see what another sender did with this share a moment ago.
-        self._rate = strict_rate(budget)
-        if before is None:
-            self._rate.reserve(self._rate.burst, now_us)
-        else:
-            self._rate.reserve(self._rate.burst - 1, max(now_us, before.earliest(before.burst, now_us)))
+            self._ledger.budget = replace(self.budget, count=count * self._slice.in_period)
+        self._rate = strict_rate_in(replace(self.budget, count=count), self._slice.period_us)
+        due_us = since_us if before is None else max(since_us, before.earliest(before.burst, since_us))
+        self._rate.reserve(self._rate.burst - 1, due_us)
+
+    def _share(self, now_us: int) -> int:
+        """The least that was leased to us at any time within the last span."""
+        granted = min(self._granted(), self._slice.count)
+        if granted != self._shares[-1][1]:
+            self._shares.append((now_us, granted))
+        while len(self._shares) > 1 and self._shares[1][0] <= now_us - self._slice.period_us:
+            self._shares.popleft()
+        return min(share for _, share in self._shares)
 
 
 class UnitsInHand(_KeptElsewhere):

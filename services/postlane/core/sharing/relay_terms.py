@@ -7,6 +7,7 @@ from datetime import UTC, date
 from postlane.core.limits import budgets as limits
 from postlane.core.limits.budgets import COUNT_MAX, Period
 from postlane.core.limits.warm_up import WarmUp
+from postlane.core.sharing.rate_slices import slice_of
 from postlane.core.sharing.terms import CONNECTIONS, Budget, Capacity, Ramp, Terms
 from postlane.core.sharing.windows import CalendarDay, CalendarHour, Rolling, Window
 
@@ -44,7 +45,8 @@ def terms_of(relay: RelayLimits) -> Terms:
 
 
 def _rates(budgets: Iterable[limits.Budget]) -> Iterable[Capacity]:
-    return (Capacity(one.key, one.count, one.period.us / 1e6) for one in budgets if one.period in RATES)
+    slices = ((one.key, slice_of(one)) for one in budgets if one.period in RATES)
+    return (Capacity(key, part.count, part.period_us / 1e6) for key, part in slices)
 
 
 def _window(budget: limits.Budget) -> Window:

@@ -12,6 +12,7 @@ from postlane.core.limits.limit import Limit
 from postlane.core.limits.local_limits import local_limits
 from postlane.core.limits.microseconds import MICRO
 from postlane.core.sharing.leased_limits import AGAIN_US, LeasedRate, SharedLedger, UnitsInHand
+from postlane.core.sharing.rate_slices import Slice, slice_of
 from unit.core.limits.parts import NOW_US, budget
 
 STEPS = 100  # in a period
@@ -103,8 +104,28 @@ def test_after_a_rest_a_tenth_goes_at_once() -> None:
     rate = LeasedRate(budget("60 mails/min"), lambda: 60)
     rate.earliest(1, NOW_US)
     later = NOW_US + 60 * MICRO
+    assert rate.earliest(1, later - 1) > later - 1, "somebody else may have used the share within the minute"
     assert rate.earliest(1, later) == later
+    later += 60 * MICRO
     assert start_all(rate, later) == 6
+
+
+def test_a_large_budget_per_minute_is_leased_in_short_spans() -> None:
+    assert slice_of(budget("6000 mails/min")) == Slice(100, 1_000_000, 60)
+    assert slice_of(budget("1999 mails/min")) == Slice(105, 3_157_895, 19)
+    assert slice_of(budget("99 mails/min")) == Slice(99, 60_000_000, 1)
+    assert slice_of(budget("5000 mails/s")) == Slice(5000, 1_000_000, 1)
+    rate = LeasedRate(budget("6000 mails/min"), lambda: 50)
+    assert rate.describe(NOW_US) == "6000 mails/minute, of which 3000 are this sender's"
+    rate.earliest(1, NOW_US)
+    assert rate.earliest(1, NOW_US + MICRO) == NOW_US + MICRO
+
+
+@given(st.integers(1, 10**6))
+def test_slices_keep_to_the_budget_and_use_nearly_all_of_it(count: int) -> None:
+    part = slice_of(budget(f"{count} mails/min"))
+    assert part.period_us * part.in_period >= 60 * MICRO
+    assert 0.99 * count <= part.count * part.in_period <= count
 
 
 def test_a_mail_costs_at_most_the_own_share() -> None:
