@@ -21,14 +21,14 @@ def store(tmp_path: Path) -> BlobDirectory:
 
 
 def place(tmp_path: Path, ref: BlobRef) -> Path:
-    return tmp_path / "blobs" / ref.sha256[:2] / ref.sha256[2:4] / ref.sha256
+    return tmp_path / "blobs" / ref.sha256[:2] / ref.sha256
 
 
 class TestBlobDirectory(BlobStoreContract):
     pass
 
 
-async def test_blobs_lie_in_two_levels_readable_by_owner_and_group(
+async def test_blobs_lie_in_256_directories_readable_by_owner_and_group(
     store: BlobDirectory, tmp_path: Path
 ) -> None:
     ref = await store.put(b"mail")
@@ -75,7 +75,7 @@ async def test_file_and_directories_are_synced_before_the_name_is_given_away(
     monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
     ref = await store.put(b"mail")
     path = place(tmp_path, ref)
-    assert synced == [one.stat().st_ino for one in (path, path.parents[2], path.parents[1], path.parent)]
+    assert synced == [one.stat().st_ino for one in (path, path.parent, path.parents[1])]
 
 
 async def test_what_is_put_together_is_synced_together(
@@ -83,11 +83,32 @@ async def test_what_is_put_together_is_synced_together(
 ) -> None:
     synced: list[int] = []
     monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
-    refs = await store.put_all([b"mail %d" % number for number in range(20)])
+    refs = await store.put_all([b"mail %d" % number for number in range(100)])
     paths = [place(tmp_path, ref) for ref in refs]
-    directories = {above for path in paths for above in path.parents[:3]}
-    assert synced[:20] == [path.stat().st_ino for path in paths]  # each file before any name
-    assert sorted(synced[20:]) == sorted(above.stat().st_ino for above in directories)
+    directories = {above for path in paths for above in path.parents[:2]}
+    assert synced[:100] == [path.stat().st_ino for path in paths]
+    assert sorted(synced[100:]) == sorted(above.stat().st_ino for above in directories)
+
+
+async def test_a_directory_that_was_made_beforehand_costs_no_sync_of_the_root(
+    store: BlobDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.prepare()
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    path = place(tmp_path, await store.put(b"mail"))
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
+
+
+async def test_a_name_that_somebody_else_has_just_given_is_synced_all_the_same(
+    store: BlobDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stored the blob may have been killed between the two."""
+    path = place(tmp_path, await store.put(b"mail"))
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    await store.put(b"mail")
+    assert synced == [path.parent.stat().st_ino]
 
 
 async def test_a_directory_that_another_process_has_just_made_is_synced_all_the_same(
@@ -99,14 +120,14 @@ async def test_a_directory_that_another_process_has_just_made_is_synced_all_the_
     synced: list[int] = []
     monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
     await store.put(b"mail")
-    assert {one.stat().st_ino for one in place(tmp_path, ref).parents[:3]} <= set(synced)
+    assert {one.stat().st_ino for one in place(tmp_path, ref).parents[:2]} <= set(synced)
 
 
 async def test_a_directory_that_was_removed_meanwhile_is_made_again(
     store: BlobDirectory, tmp_path: Path
 ) -> None:
     path = place(tmp_path, await store.put(b"mail"))
-    shutil.rmtree(path.parents[1])
+    shutil.rmtree(path.parent)
     assert await store.get(await store.put(b"mail")) == b"mail"
 
 
@@ -132,6 +153,12 @@ async def test_a_store_that_cannot_be_written_says_where(tmp_path: Path) -> None
     for attempt in (store.put(b"x"), store.put_stream(parts_of(b"x")), store.prepare()):
         with pytest.raises(BlobStoreError, match=str(tmp_path / "file")):
             await attempt
+
+
+async def test_preparing_makes_every_directory(store: BlobDirectory, tmp_path: Path) -> None:
+    await store.prepare()
+    names = {path.name for path in (tmp_path / "blobs").iterdir()} - {TEMPORARY}
+    assert names == {f"{number:02x}" for number in range(256)}
 
 
 async def test_preparing_removes_left_overs_of_killed_processes_only(

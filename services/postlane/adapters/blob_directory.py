@@ -1,4 +1,4 @@
-"""BlobStore in a directory: `ab/cd/abcd...` by SHA-256, written once, durable before its name is given away.
+"""BlobStore in a directory: `ab/abcd...` by SHA-256, written once, durable before its name is given away.
 
 A blob is written beside its place, synced, renamed, and its directories synced; after a power cut it is there whole or not at all. What is put together
 is synced together: all files are handed to the disk before the first is waited for, and no directory is synced twice. Several processes may share the
@@ -71,10 +71,12 @@ class BlobDirectory:
             part = slice(start, start + FILES_AT_ONCE)
             batch = dict(zip(refs[part], contents[part], strict=True))
             self._write({ref: content for ref, content in batch.items() if not self._refresh(ref)})
+        # Also of those that were there: whoever stored them may have been killed before this step.
+        self._sync_tree(refs)
         return refs
 
     def _write(self, batch: Mapping[BlobRef, bytes]) -> None:
-        """Make them durable together; none is under its name before its bytes are."""
+        """Make their bytes durable together; none is under its name before they are. The names have yet to be synced."""
         with contextlib.ExitStack() as stack:
             uploads = []
             for content in batch.values():
@@ -86,7 +88,6 @@ class BlobDirectory:
                 upload.sync()
             for upload, ref in zip(uploads, batch, strict=True):
                 upload.move_in(_place(ref), self._tree)
-            self._sync_tree(batch)
 
     def _finish(self, upload: "_Upload", ref: BlobRef) -> None:
         upload.sync()
@@ -135,6 +136,7 @@ class BlobDirectory:
         with self._open():
             pass
         try:
+            self._tree.make_all()
             newest = max((entry.stat().st_mtime for entry in (self._root / TEMPORARY).iterdir()), default=0.0)
             for entry in (self._root / TEMPORARY).iterdir():
                 if entry.stat().st_mtime < newest - TEMPORARY_AGE_SECONDS_MAX:

@@ -1,4 +1,4 @@
-"""BlobStore in a bucket of an S3-compatible store: `<prefix>ab/cd/abcd...` by SHA-256, written once.
+"""BlobStore in a bucket of an S3-compatible store: `<prefix>ab/abcd...` by SHA-256, written once.
 
 S3 writes an object whole or not at all, and durably before it answers. A bucket's lifecycle rules delete by the object's age, so a blob
 that is put again after a day is written again: S3 has no other way to make an object young that every store knows

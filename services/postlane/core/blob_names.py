@@ -2,11 +2,12 @@
 
 import re
 
+FAN_OUT_DIGITS = 2  # 256 directories: few enough that mails stored together share some, so that fewer are synced; some million files in each do no harm
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def blob_place(sha256: str) -> str:
-    """`ab/cd/abcd...`, two levels so that no directory grows too large. Raises ValueError for what is no hash."""
+    """`ab/abcd...`. Raises ValueError for what is no hash."""
     if not _SHA256.fullmatch(sha256):
         raise ValueError(f"{sha256[:80]!r} is no blob name: 64 lower-case hex digits are")
-    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    return f"{sha256[:FAN_OUT_DIGITS]}/{sha256}"
