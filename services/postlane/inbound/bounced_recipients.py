@@ -24,7 +24,7 @@ from postlane.core.instants import moment
 from postlane.core.reports.feedback import suppressing_reply
 from postlane.core.smtp.smtp_reply import Classifier, one_line
 from postlane.core.smtp.unknown_recipients import SUPPRESSING_CAUSES
-from postlane.inbound.intake import SOURCE
+from postlane.inbound.records import SOURCE
 from postlane.ports import EventLog, LogUnavailable, NewRecord, RecordRefused, TopicPartition
 
 WRITE_SECONDS = 5.0  # each round reads the partitions concerned, so several bounces share one

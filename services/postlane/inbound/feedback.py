@@ -9,7 +9,8 @@ from postlane.core.events.feedback import MailFeedback
 from postlane.core.events.received import MailReceived
 from postlane.core.reading.parsed_mail import MailReading
 from postlane.core.reports.feedback import build_feedback
-from postlane.inbound.intake import SOURCE, Companions
+from postlane.inbound.intake import Companions
+from postlane.inbound.records import SOURCE
 from postlane.inbound.topics import InboundTopics
 from postlane.ports import NewRecord
 

@@ -16,8 +16,8 @@ import structlog
 from postlane.core.polling import mailbox as folders
 from postlane.core.polling.folder import ListedMail
 from postlane.core.polling.mailbox import Chunk, Progress
+from postlane.inbound.batches import Batch, Fetched, MailFailed
 from postlane.inbound.folder_watch import FolderWatch
-from postlane.inbound.intake import Batch, Fetched, MailFailed
 from postlane.inbound.room import Room
 from postlane.inbound.settling import Settler
 from postlane.inbound.taker import Failure, Taker

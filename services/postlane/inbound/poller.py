@@ -15,11 +15,11 @@ from postlane.core.polling import mailbox as folders
 from postlane.core.polling import mailbox_opening as openings
 from postlane.core.polling.mailbox import Identity, Progress
 from postlane.core.reconnect import reconnect_seconds
+from postlane.inbound.batches import MailFailed
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.dialing import Dialing
 from postlane.inbound.flow import Flow, FlowParts
 from postlane.inbound.folder_watch import FolderWatch
-from postlane.inbound.intake import MailFailed
 from postlane.inbound.partition import PartitionOwner
 from postlane.inbound.room import Room
 from postlane.inbound.settling import Settler

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from postlane.inbound.folder_watch import FolderWatch
-from postlane.inbound.intake import Intake
 from postlane.inbound.partition import PartitionOwner
+from postlane.inbound.records import InboundRecords
 from postlane.ports import Clock
 
 REPORT_SECONDS = 30.0  # core.polling.mailbox_view calls a folder silent after a few of these
@@ -22,7 +22,7 @@ class ReporterParts:
     """Whose folders, and what writes."""
 
     owner: PartitionOwner
-    intake: Intake
+    records: InboundRecords
     watches: Sequence[FolderWatch]
     clock: Clock
     report_seconds: float = REPORT_SECONDS
@@ -44,7 +44,7 @@ class Reporter:
             telling = [watch for watch in parts.watches if due or watch.stale]
             if telling:
                 reports = [watch.report() for watch in telling]
-                await parts.owner.write(await parts.intake.report_records(reports, parts.owner.partition))
+                await parts.owner.write(await parts.records.reports(reports, parts.owner.partition))
             if due:
                 told_at = parts.clock()
             with contextlib.suppress(TimeoutError):

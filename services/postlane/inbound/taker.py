@@ -19,9 +19,11 @@ from postlane.core.polling.suspects import (
     with_breaker,
     witnesses,
 )
+from postlane.inbound.batches import Batch, Fetched, MailFailed, Prepared
 from postlane.inbound.folder_watch import FolderWatch
-from postlane.inbound.intake import Batch, Fetched, Intake, MailFailed, Prepared
+from postlane.inbound.intake import Intake
 from postlane.inbound.partition import PartitionOwner
+from postlane.inbound.records import InboundRecords
 from postlane.inbound.settling import Settler
 from postlane.inbound.topics import InboundTopics
 from postlane.ports import MailSource, MailSourceError, NewRecord, RecordRefused
@@ -47,6 +49,7 @@ class TakerParts:
     identity: Identity
     owner: PartitionOwner
     intake: Intake
+    records: InboundRecords
     settler: Settler
     topics: InboundTopics
     watch: FolderWatch
@@ -132,7 +135,7 @@ class Taker:
         parts = self._parts
         ours = [one.uid for one in prepared if one.settles]
         cursor = parts.settler.stamped(progress.cursor, ours)
-        last = await parts.intake.cursor_record(cursor, parts.owner.partition)
+        last = await parts.records.cursor(cursor, parts.owner.partition)
         going = [one for one in prepared if one.record is not None]
         while True:
             of = [one for one in going for _ in range(1 + len(one.companions))]

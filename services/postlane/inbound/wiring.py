@@ -34,6 +34,7 @@ from postlane.inbound.intake import Intake
 from postlane.inbound.ownership import Ownership, OwnershipParts, Worker
 from postlane.inbound.partition import PartitionOwner
 from postlane.inbound.poller import FolderPoller, PollerParts
+from postlane.inbound.records import InboundRecords
 from postlane.inbound.reporting import Reporter, ReporterParts
 from postlane.inbound.room import Room
 from postlane.inbound.settling import Settler
@@ -122,13 +123,14 @@ def make_ownership(
     attachments = AttachmentDesk(parts.blobs, settings.inbound.inline_bytes, parts.scanner)
     desk = FeedbackDesk(parts.codec, parts.topics, parts.feedback)
     rates = ArrivalRates(rate_limits(settings.inbound))
+    records = InboundRecords(parts.codec, parts.topics)
     shared = Shared(
+        records=records,
         intake=Intake(
             parts.blobs,
             attachments,
             parts.parsers,
-            parts.codec,
-            parts.topics,
+            records,
             companions=desk.companions,
             rates=rates,
         ),
@@ -153,7 +155,7 @@ def make_ownership(
         ]
         watches = [_watch(parts, *place) for place in places]
         board.put(watches)
-        reporter = ReporterParts(owner=owner, intake=shared.intake, watches=watches, clock=time.monotonic)
+        reporter = ReporterParts(owner=owner, records=records, watches=watches, clock=time.monotonic)
         pollers = [_poller(parts, shared, owner, watch, stop) for watch in watches]
         return [*pollers, Reporter(reporter, stop), EndsWatch(owner, time.monotonic, stop)]
 
@@ -173,6 +175,7 @@ def make_ownership(
 class Shared:
     """What all mailboxes of a process share."""
 
+    records: InboundRecords
     intake: Intake
     desk: FeedbackDesk
     reader: CursorReader
@@ -196,6 +199,7 @@ def _poller(
             identity=watch.identity,
             owner=owner,
             intake=shared.intake,
+            records=shared.records,
             settler=settler,
             topics=parts.topics,
             watch=watch,

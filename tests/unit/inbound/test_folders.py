@@ -14,7 +14,8 @@ from postlane.core.events.received import MailboxReport, MailReceived
 from postlane.core.polling.quarantine import Quarantined, decode_quarantine
 from postlane.inbound import reporting
 from postlane.inbound.cursors import CursorReader
-from postlane.inbound.intake import PART_BYTES, Intake
+from postlane.inbound.intake import Intake
+from postlane.inbound.oversize import PART_BYTES
 from postlane.ports import MailSourceError, MailTrouble
 from unit.inbound.test_inbound_loop import World, mail, numbers
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -11,7 +11,8 @@ from fakes.inbound_process import wait_until
 from fakes.memory_mailbox import MemoryMailbox
 from postlane.adapters.blob_directory import BlobDirectory
 from postlane.core.polling.quarantine import decode_quarantine
-from postlane.inbound.intake import PART_BYTES, PROBE_BYTES, Intake
+from postlane.inbound.oversize import PART_BYTES
+from postlane.inbound.store_probe import PROBE_BYTES, store_works
 from unit.inbound.test_inbound_loop import World, mail, numbers
 
 OVERSIZE = {"oversize_bytes": 70_000, "chunk_bytes": 1_048_576}
@@ -131,30 +132,25 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return left
 
 
-def intake(blobs: BlobDirectory) -> Intake:
-    nothing = cast("Any", None)
-    return Intake(blobs, nothing, nothing, nothing, nothing)
-
-
 async def test_a_disk_that_has_filled_up_does_not_pass_for_working(
     tmp_path: Path, room: dict[str, int]
 ) -> None:
-    probed = intake(BlobDirectory(tmp_path))
-    assert await probed.store_works()
+    probed = BlobDirectory(tmp_path)
+    assert await store_works(probed)
     room["bytes"] = 0
-    assert not await probed.store_works()
+    assert not await store_works(probed)
 
 
 async def test_a_disk_without_room_for_the_mail_does_not_pass_for_working(
     tmp_path: Path, room: dict[str, int]
 ) -> None:
-    probed = intake(BlobDirectory(tmp_path))
+    probed = BlobDirectory(tmp_path)
     room["bytes"] = 3 * PART_BYTES
-    assert not await probed.store_works(3 * PART_BYTES + 1)
+    assert not await store_works(probed, 3 * PART_BYTES + 1)
 
 
 def test_a_probe_leaves_little_behind(tmp_path: Path) -> None:
-    assert asyncio.run(intake(BlobDirectory(tmp_path)).store_works(3 * PART_BYTES + 1))
+    assert asyncio.run(store_works(BlobDirectory(tmp_path), 3 * PART_BYTES + 1))
     assert [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()] == [PROBE_BYTES]
 
 
