@@ -49,6 +49,16 @@ class ParserLink:
         self._process: asyncio.subprocess.Process | None = None
         self._served = 0
 
+    async def make_ready(self) -> None:
+        """Start the process where none runs or the last one is worn, so that no mail has to wait for it; what fails is tried again with the next mail."""
+        try:
+            await self._running(0)
+        except (OSError, EOFError, struct.error):
+            await self.stop()
+        except BaseException:
+            await self.stop()
+            raise
+
     async def ask_one(self, request: ReadRequest, seconds: float) -> MailReading:
         """One request, one reading. Raises WorkerFailed, also where reading it raised."""
         (answer,) = await self.ask([request], seconds)

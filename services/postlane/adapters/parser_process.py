@@ -4,8 +4,9 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -22,6 +23,9 @@ ALARM_GRACE_SECONDS = 5.0
 BATCH_MAILS_MAX = 16  # the first of them waits for the last
 BATCH_BYTES_MAX = 512 * 1024  # larger mails travel alone
 
+READY_AT_START = (
+    2  # processes; starting one takes longer than reading a hundred mails, and each has about 40 MB
+)
 WORKERS_MIN, WORKERS_MAX = 2, 8  # where nobody says how many: about 50 MB each
 log = structlog.get_logger(__name__)
 
@@ -49,7 +53,7 @@ class _Job:
 
 
 class ParserPool:
-    """At most `workers` processes, started when first needed; every call gives a reading, whatever the mail does.
+    """At most `workers` processes, started when first needed or by `warm_up`; every call gives a reading, whatever the mail does.
 
     Calls that wait at the same time travel in one frame: a process costs more for the way than for an ordinary mail.
     """
@@ -65,6 +69,11 @@ class ParserPool:
         self._waiting: deque[_Job] = deque()
         self._serving: set[asyncio.Task[None]] = set()
         self._wake_set = False
+
+    def warm_up(self) -> None:
+        """Start the first processes now, behind the scenes, so that the first mail does not have to wait for them."""
+        for _ in range(min(READY_AT_START, len(self._idle))):
+            self._go(self._serve(self._idle.pop(), []))
 
     async def read(self, raw: bytes) -> Timed:
         """Read the whole mail; else its headers; else say that nothing could be read. Never raises for a mail."""
@@ -114,9 +123,12 @@ class ParserPool:
     def _hand_out(self) -> None:
         self._wake_set = False
         while self._idle and (batch := self._next_batch()):
-            task = asyncio.create_task(self._serve(self._idle.pop(), batch))
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
+            self._go(self._serve(self._idle.pop(), batch))
+
+    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     def _next_batch(self) -> list[_Job]:
         """A fair share of those that wait: with two idle processes, half of them."""
@@ -138,6 +150,7 @@ class ParserPool:
             for job, answer in zip(batch, answers, strict=True):
                 if not job.answer.done():
                     job.answer.set_result(answer)
+            await worker.make_ready()
         finally:
             for job in batch:
                 job.answer.cancel()  # does nothing to an answer that was given

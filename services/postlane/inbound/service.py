@@ -48,6 +48,7 @@ async def run(settings: Settings, runtime: Runtime) -> None:
         raise CannotStart(str(error)) from None
     workers = inbound.parse_workers or fitting_workers()
     parsers = ParserPool(workers, inbound.parse_seconds_max, class_rules(settings))
+    parsers.warm_up()
     notifier = Notifier(channels_of(settings.notify), runtime.metrics)
     bell = AlarmBell(settings.notify.pace(), notifier, runtime.metrics, runtime.instance)
     with contextlib.closing(KafkaLog(settings.kafka)) as event_log:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from postlane.adapters import parser_process
+from postlane.adapters import parser_link, parser_process
 from postlane.adapters.parser_link import OutOfTime, ParserLink
 from postlane.adapters.parser_process import BATCH_BYTES_MAX, BATCH_MAILS_MAX, ParserPool
 from postlane.adapters.parser_worker import ANSWERS, READY, Answer, WorkerSettings
@@ -90,6 +90,50 @@ async def test_one_process_serves_many_mails(pool: ParserPool) -> None:
 async def test_more_calls_than_processes_wait_for_their_turn(pool: ParserPool) -> None:
     readings = await asyncio.gather(*(pool.read(PLAIN.replace(b"words", b"%d" % n)) for n in range(10)))
     assert [timed.reading.mail.text for timed in readings] == [str(n) for n in range(10)]
+
+
+async def started_pid(pool: ParserPool, other_than: int | None = None) -> int:
+    """The process that runs without being asked for anything."""
+    async with asyncio.timeout(30):
+        while True:
+            process = pool._all[0]._process
+            if process is not None and process.pid != other_than and pool._idle:
+                return process.pid
+            await asyncio.sleep(0.01)
+
+
+async def test_a_process_is_ready_before_the_first_mail(pool: ParserPool) -> None:
+    pool.warm_up()
+    before = await started_pid(pool)
+    await pool.read(PLAIN)
+    assert worker_pid(pool) == before
+
+
+async def test_mail_that_comes_while_the_pool_warms_up_is_read(pool: ParserPool) -> None:
+    pool.warm_up()
+    assert (await pool.read(PLAIN)).reading.mail.subject == "hi"
+
+
+async def test_a_worn_process_is_renewed_before_the_next_mail(
+    pool: ParserPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parser_link, "MAILS_PER_WORKER", 2)
+    await pool.read(PLAIN)
+    worn = worker_pid(pool)
+    await pool.read(PLAIN)
+    renewed = await started_pid(pool, other_than=worn)
+    await pool.read(PLAIN)
+    assert worker_pid(pool) == renewed
+
+
+async def test_a_pool_that_cannot_start_its_processes_reads_once_it_can(
+    pool: ParserPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", "/nowhere/python")
+        pool.warm_up()
+        await asyncio.gather(*pool._serving)
+    assert (await pool.read(PLAIN)).reading.mail.subject == "hi"
 
 
 async def test_a_process_that_was_killed_is_started_again(pool: ParserPool) -> None:
