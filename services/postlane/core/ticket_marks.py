@@ -7,6 +7,7 @@ plus tag     support+t4711.KEYMAC@desk.example                    To, Delivered-
 body marker  [ref:t4711.KEYMAC]                                   the quoted body
 subject tag  [#4711], [Ticket#4711]                               the subject; not signed
 recipient    X-Postlane-Recipient: KEYMAC                          the original in a bounce: to whom alone that mail went
+return path  see core.return_paths                                 the address that a bounce is sent to
 
 KEYMAC is the key id (1-8 letters or digits) and 16 characters of base32: HMAC-SHA256 cut to 80 bits (RFC 2104 section 5), over the
 kind of mark and all of its text, the domain included. Everything is lower case, ASCII and free of quoting, because some mail systems
@@ -17,34 +18,36 @@ not readable, so such tickets are recognised by the body marker alone.
 
 import hmac
 import re
-from base64 import b32decode, b32encode
-from binascii import Error as Base32Error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
+
+from postlane.core.mark_text import (
+    ID,
+    KEY_MAC,
+    MAC_CHARS,
+    digest_id,
+    event_part,
+    mac,
+    read_id,
+    tag_of,
+    tagged_address,
+    write_id,
+)
 
 MESSAGE_ID_MAX = 250  # several mail systems keep Message-IDs in 255-byte columns
-LOCAL_PART_MAX = 64  # octets, RFC 5321 section 4.5.3.1.1
-ADDRESS_MAX = 254  # octets: RFC 5321 section 4.5.3.1.3 less the angle brackets
 DOMAIN_MAX = 150  # leaves room for a digest, event part and signature within MESSAGE_ID_MAX
 TICKET_ID_BYTES_MAX = 255  # a body marker then stays well within one line of 998 (RFC 5322 section 2.1.1)
 MARKS_PER_TEXT_MAX = 20  # a longer thread quotes the same marks again; hostile text must not make us work
-MAC_CHARS = 16  # 16 * 5 bits = 80 bits
 UNSIGNED = "0"  # the key id of marks that are not signed because no key is configured
 
 _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
-_PLAIN = re.compile(r"[a-z0-9-]*")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-_ID = r"(?P<id>[tub][a-z0-9-]*)"
-_KEY_MAC = rf"(?P<key>[a-z0-9]{{1,8}})(?P<mac>[a-z2-7]{{{MAC_CHARS}}})"
 _MESSAGE_ID = re.compile(
-    rf"<?(?P<signed>{_ID}(?:\.[a-z2-7]{{{MAC_CHARS}}})?)\.{_KEY_MAC}@(?P<domain>[a-z0-9.-]+)>?"
+    rf"<?(?P<signed>{ID}(?:\.[a-z2-7]{{{MAC_CHARS}}})?)\.{KEY_MAC}@(?P<domain>[a-z0-9.-]+)>?"
 )
-_PROOF = re.compile(_KEY_MAC)
-_TAG = re.compile(rf"(?P<signed>{_ID})\.{_KEY_MAC}")
+_PROOF = re.compile(KEY_MAC)
+_TAG = re.compile(rf"(?P<signed>{ID})\.{KEY_MAC}")
 _BODY_MARKER = re.compile(r"\[ref:([tub][a-z0-9-]{0,420}\.[a-z0-9]{17,24})\]", re.ASCII | re.IGNORECASE)
 SUBJECT_TAG = re.compile(r"\[[\w .:-]{0,40}#[ ]?([^\s\[\]#]{1,64})\]")
 
@@ -118,7 +121,11 @@ class Signer:
 
     def message_id(self, ticket_id: str, event_id: str) -> str:
         """`<...@domain>`, at most MESSAGE_ID_MAX characters, the same for the same ticket and event."""
-        return self._message_id(ticket_id, "." + _event_part(event_id))
+        return self.message_id_by_part(ticket_id, event_part(event_id))
+
+    def message_id_by_part(self, ticket_id: str, part: str) -> str:
+        """The same, by what `event_part` says of the event."""
+        return self._message_id(ticket_id, f".{part}")
 
     def root_mark(self, ticket_id: str) -> str:
         """A Message-ID that stands for the whole ticket in every mail's References."""
@@ -126,12 +133,7 @@ class Signer:
 
     def plus_address(self, address: str, ticket_id: str) -> str | None:
         """`local+tag@domain`; None where the local part is quoted or would pass 64 octets (RFC 5321 section 4.5.3.1.1)."""
-        local, _, domain = address.rpartition("@")
-        tagged = f"{local}+{self._tag('plus', ticket_id)}"
-        fits = (
-            len(tagged.encode()) <= LOCAL_PART_MAX and len(tagged.encode()) + 1 + len(domain) <= ADDRESS_MAX
-        )
-        return f"{tagged}@{domain}" if local and '"' not in local and fits else None
+        return tagged_address(address, self._tag("plus", ticket_id))
 
     def body_marker(self, ticket_id: str) -> str:
         """`[ref:...]`: ASCII without spaces or HTML's special characters, so it survives wrapping and both body forms."""
@@ -139,17 +141,17 @@ class Signer:
 
     def recipient_proof(self, message_id: str, mailbox: str) -> str:
         """KEYMAC that ties a Message-ID of ours to the only recipient whom that mail has; `mailbox` as `mailbox_key` spells it."""
-        return f"{self.key_id}{_mac(self.secret, f'to:{message_id}:{mailbox}')}"
+        return f"{self.key_id}{mac(self.secret, f'to:{message_id}:{mailbox}')}"
 
     def _message_id(self, ticket_id: str, event: str) -> str:
         room = MESSAGE_ID_MAX - len(f"<{event}.{self.key_id}@{self.domain}>") - MAC_CHARS
-        written = _write_id(ticket_id)
-        signed = (written if len(written) <= room else _digest_id(ticket_id)) + event
-        return f"<{signed}.{self.key_id}{_mac(self.secret, f'id:{signed}@{self.domain}')}@{self.domain}>"
+        written = write_id(ticket_id)
+        signed = (written if len(written) <= room else digest_id(ticket_id)) + event
+        return f"<{signed}.{self.key_id}{mac(self.secret, f'id:{signed}@{self.domain}')}@{self.domain}>"
 
     def _tag(self, kind: str, ticket_id: str) -> str:
-        signed = _write_id(ticket_id)
-        return f"{signed}.{self.key_id}{_mac(self.secret, f'{kind}:{signed}')}"
+        signed = write_id(ticket_id)
+        return f"{signed}.{self.key_id}{mac(self.secret, f'{kind}:{signed}')}"
 
 
 def read_message_id(keys: SigningKeys, message_id: str) -> Mark | None:
@@ -164,7 +166,7 @@ def read_message_id(keys: SigningKeys, message_id: str) -> Mark | None:
 def names_event(message_id: str, event_id: str) -> bool:
     """Whether a Message-ID of ours, whose signature is known to hold, was made for this event."""
     found = _MESSAGE_ID.fullmatch(message_id.strip().lower())
-    return found is not None and found["signed"].rpartition(".")[2] == _event_part(event_id)
+    return found is not None and found["signed"].rpartition(".")[2] == event_part(event_id)
 
 
 def proves_recipient(keys: SigningKeys, proof: str, message_id: str, mailbox: str) -> bool:
@@ -173,14 +175,13 @@ def proves_recipient(keys: SigningKeys, proof: str, message_id: str, mailbox: st
     secret = None if found is None else keys.secret(found["key"])
     if found is None or secret is None:
         return False
-    return hmac.compare_digest(_mac(secret, f"to:{message_id}:{mailbox}"), found["mac"])
+    return hmac.compare_digest(mac(secret, f"to:{message_id}:{mailbox}"), found["mac"])
 
 
 def read_plus_address(keys: SigningKeys, address: str) -> Mark | None:
     """The ticket that an address's +tag names."""
-    local = address.strip().removeprefix("<").rpartition("@")[0]
-    tag = local.rpartition("+")[2]
-    return _read_tag(keys, "plus", tag) if len(local) <= LOCAL_PART_MAX else None
+    tag = tag_of(address)
+    return _read_tag(keys, "plus", tag) if tag else None
 
 
 def read_body_markers(keys: SigningKeys, text: str) -> tuple[Mark, ...]:
@@ -206,48 +207,9 @@ def _read_tag(keys: SigningKeys, kind: str, tag: str) -> Mark | None:
 
 
 def _mark(keys: SigningKeys, found: re.Match[str], signed: str) -> Mark | None:
-    ticket_id = _read_id(found["id"])
+    ticket_id = read_id(found["id"])
     if ticket_id is None:
         return None
     secret = keys.secret(found["key"])
-    verified = secret is not None and hmac.compare_digest(_mac(secret, signed), found["mac"])
+    verified = secret is not None and hmac.compare_digest(mac(secret, signed), found["mac"])
     return Mark(ticket_id, verified, found["key"])
-
-
-def _mac(secret: bytes, text: str) -> str:
-    return _base32(hmac.digest(secret, text.encode(), "sha256"))[:MAC_CHARS]
-
-
-def _event_part(event_id: str) -> str:
-    return _base32(sha256(event_id.encode()).digest())[:MAC_CHARS]
-
-
-def _write_id(ticket_id: str) -> str:
-    if _UUID.fullmatch(ticket_id):
-        return "u" + _base32(bytes.fromhex(ticket_id.replace("-", "")))
-    if _PLAIN.fullmatch(ticket_id):
-        return "t" + ticket_id
-    return "b" + _base32(ticket_id.encode())
-
-
-def _digest_id(ticket_id: str) -> str:
-    return "h" + _base32(sha256(ticket_id.encode()).digest()[:20])
-
-
-def _read_id(written: str) -> str | None:
-    form, text = written[0], written[1:]
-    if form == "t":
-        return text
-    try:
-        content = b32decode(text.upper() + "=" * (-len(text) % 8))
-        if form == "b":
-            return content.decode()
-    except (Base32Error, UnicodeDecodeError):
-        return None
-    digits = content.hex()
-    parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-    return "-".join(parts) if len(content) == 16 else None
-
-
-def _base32(content: bytes) -> str:
-    return b32encode(content).decode().rstrip("=").lower()

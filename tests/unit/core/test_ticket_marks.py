@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from postlane.core.addresses import LOCAL_PART_MAX
 from postlane.core.ticket_marks import (
-    LOCAL_PART_MAX,
     MARKS_PER_TEXT_MAX,
     MESSAGE_ID_MAX,
     UNSIGNED,
