@@ -73,7 +73,10 @@ class BouncedRecipients:
         if cause not in SUPPRESSING_CAUSES:
             return
         now = self._parts.clock()
-        until = math.ceil((now + self._parts.seconds) / END_STEP_SECONDS) * END_STEP_SECONDS
+        ends = min(now, feedback.reported_at.timestamp()) + self._parts.seconds
+        if ends <= now:  # an old bounce, read late or again: mailboxes come back
+            return
+        until = math.ceil(ends / END_STEP_SECONDS) * END_STEP_SECONDS
         command = Command(
             command_id=str(uuid4()),
             issued_at=moment(now),

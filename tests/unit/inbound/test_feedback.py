@@ -189,6 +189,23 @@ async def test_everything_else_does_not(feedback: MailFeedback) -> None:
     assert desk.commands() == []
 
 
+@pytest.mark.parametrize(
+    ("days_ago", "left_seconds"), [(0.5, 43200), (0.99, 864), (1.0, None), (400, None), (-3, 86400)]
+)
+async def test_an_old_bounce_counts_from_its_own_time(days_ago: float, left_seconds: int | None) -> None:
+    """As one that is read late, or again: after a mailbox was moved, say."""
+    desk = Desk(seconds=86400)
+    desk.bounced.hear(told(reported_at=moment(NOW - days_ago * 86400)))
+    await desk.bounced.write_due()
+    found = [command.expires_at for command in desk.commands()]
+    if left_seconds is None:
+        assert found == []
+        return
+    (until,) = found
+    assert until is not None
+    assert timedelta(0) <= until - moment(NOW + left_seconds) < timedelta(hours=1)
+
+
 async def test_no_time_means_no_entry() -> None:
     desk = Desk(seconds=0)
     desk.bounced.hear(told())
