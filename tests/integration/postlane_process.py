@@ -167,6 +167,7 @@ username = "{relay_user}"
 password = "{relay_password}"
 hold_seconds = 1
 hold_seconds_max = 1
+{relay_options}
 
 [http]
 port = 0
@@ -177,7 +178,12 @@ FAST_RETRIES = 'retry_schedule = "1s"'
 
 @contextmanager
 def installed(
-    folder: Path, bootstrap: str, relay: RelayControl, outbound: str = FAST_RETRIES
+    folder: Path,
+    bootstrap: str,
+    relay: RelayControl,
+    outbound: str = FAST_RETRIES,
+    *,
+    relay_options: str = "",
 ) -> Iterator[Installation]:
     """An installation whose processes end with the block."""
     prefix = f"it{os.getpid()}-{next(_numbers)}"
@@ -193,6 +199,7 @@ def installed(
             relay_port=relay.port,
             relay_user=relay.user,
             relay_password=relay.password,
+            relay_options=relay_options,
         )
     )
     settings = load_settings(config)

@@ -10,6 +10,7 @@ from postlane.config.oauth_section import OAuthSection
 from postlane.config.secrets import Secret
 from postlane.config.section import Section
 from postlane.config.sections import Port, Tls
+from postlane.core.addresses import wire_address
 from postlane.core.limits.budgets import parse_budgets
 from postlane.core.limits.limit import Limit
 from postlane.core.limits.local_limits import local_limits
@@ -63,6 +64,16 @@ class RelaySection(Section):
         description="a mail to more recipients goes in parts; absent = as many as the relay takes",
         examples=[100],
     )
+    bounce_address: str | None = Field(
+        None,
+        description="envelope sender of mail whose request names none, so that bounces come there; absent = the mail's From",
+        examples=["bounces@example.com"],
+    )
+    verp: bool = Field(
+        False,
+        description="add a signed +tag to that envelope sender, which says of a bounce which mail and recipient it is about; its mailbox must "
+        "take mail for +tags and be one of [mailboxes], and the relay must take such senders: several refuse all but the login's own address",
+    )
     budgets: tuple[str, ...] = Field(
         (),
         description="what the relay takes, in mails or recipients per s, min, hour or day, from all sender processes together: a rolling "
@@ -98,6 +109,13 @@ class RelaySection(Section):
         if (self.warm_up is None) != (self.warm_up_since is None):
             raise ValueError("warm_up and warm_up_since belong together; set both or neither")
         return self
+
+    @field_validator("bounce_address")
+    @classmethod
+    def _is_an_address(cls, address: str | None) -> str | None:
+        if address is not None and wire_address(address) is None:
+            raise ValueError(f'"{address}" is not a mail address')
+        return address
 
     @field_validator("budgets")
     @classmethod

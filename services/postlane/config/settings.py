@@ -90,6 +90,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _return_paths_are_signed(self) -> "Settings":
+        for name, relay in self.relays.items():
+            if relay.verp and not self.signing.keys:
+                raise ValueError(
+                    f"relays.{name}.verp: without signing.keys no return path is believed; set a key"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _news_goes_another_way(self) -> "Settings":
         for name, relay in self.relays.items():
             if self.notify.mail is not None and self.notify.mail.is_account_of(relay):

@@ -42,6 +42,7 @@ from postlane.core.smtp.attempt import (
     with_unreachable,
 )
 from postlane.core.smtp.transcript import Envelope, Lost, Phase
+from postlane.core.writing.envelope_sender import SenderPolicy, envelope_sender
 from postlane.core.writing.mime_build import BuildPolicy, BuiltMail, build_mail, recipients_of
 from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailDomains, MailSink
 
@@ -67,7 +68,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
-    """What a desk works with: `classify` judges replies, `build` says what a message's bytes depend on beside its request.
+    """What a desk works with: `classify` judges replies, `build` and `envelope` say what a message and its envelope depend on beside the request.
 
     `senders` knows whose mail the relay refuses. `recipients_max`: more recipients than that go with the next attempt, None = as many as there are.
     `screen` says who is tried at all, `domains` which recipients' domains take mail, None = nobody is asked.
@@ -80,6 +81,7 @@ class DeskParts:
     blobs: BlobStore
     classify: Classify
     build: BuildPolicy
+    envelope: SenderPolicy
     screen: Screen
     recipients_max: int | None = None
     domains: MailDomains | None = None
@@ -142,7 +144,7 @@ class RelayDesk:
         part, permission = self._part(len(recipients), now)
         if not isinstance(permission, Start):
             return None
-        sender = sender_of(request.from_address.address, request.envelope_from)
+        sender = sender_of(request.from_address.address, self._parts.envelope.named_by(request))
         trial = self._parts.senders.begin(sender, now, _jitter())
         ticket = None if isinstance(trial, SenderHeld) else self.governor.started(part, now)
         return Errand(self, attempt, request, trial, ticket, recipients[:part], recipients[part:])
@@ -244,8 +246,9 @@ class RelayDesk:
         reachable = tuple(address for address in recipients if address not in unreachable)
         if not reachable:
             return with_unreachable(None, unreachable)
+        sender = envelope_sender(errand.request, reachable, self._parts.envelope)
         errand.ending = Unheard()
-        transcript = await self._parts.sink.send(Envelope(mail.envelope_from, reachable), mail.content)
+        transcript = await self._parts.sink.send(Envelope(sender, reachable), mail.content)
         judgement = judge(transcript, reachable, self._parts.classify)
         errand.ending = self._ending(judgement)
         return with_unreachable(judgement, unreachable)

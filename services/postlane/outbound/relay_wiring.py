@@ -17,6 +17,7 @@ from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.screening import Listed, screening
 from postlane.core.smtp.attempt import Classify
 from postlane.core.smtp.smtp_reply import Classifier
+from postlane.core.writing.envelope_sender import SenderPolicy
 from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.relay_board import RelayBoard
@@ -78,7 +79,7 @@ def _domains(outbound: OutboundSection) -> MailDomains | None:
 
 def _desk(settings: Settings, share: RelayShare, sink: SmtpSink, tools: _Tools) -> RelayDesk:
     name, outbound = share.terms.relay, settings.outbound
-    relay = settings.relays[name]
+    relay, keys = settings.relays[name], settings.signing.signing_keys()
     share.connect(sink)
     return RelayDesk(
         DeskParts(
@@ -88,7 +89,8 @@ def _desk(settings: Settings, share: RelayShare, sink: SmtpSink, tools: _Tools) 
             sink=sink,
             blobs=open_blob_store(settings.blobs),
             classify=tools.classify,
-            build=BuildPolicy(keys=settings.signing.signing_keys(), plus_address=outbound.plus_address),
+            build=BuildPolicy(keys=keys, plus_address=outbound.plus_address),
+            envelope=SenderPolicy(keys=keys, bounce_address=relay.bounce_address, verp=relay.verp),
             screen=tools.screen,
             recipients_max=relay.recipients_per_mail,
             domains=tools.domains,

@@ -306,6 +306,19 @@ def test_signing_keys_are_checked(load: Load, written: str, words: str) -> None:
     assert "fifteen" not in message
 
 
+VERP = RELAY + 'bounce_address = "b@desk.example"\nverp = true\n'
+
+
+def test_return_paths_are_for_relays_that_take_them(load: Load) -> None:
+    relay = load(RELAY).relays["main"]
+    assert (relay.bounce_address, relay.verp) == (None, False)
+    relay = load(VERP + f'[signing]\nkeys = {{ k1 = "{SECRET}" }}\n').relays["main"]
+    assert (relay.bounce_address, relay.verp) == ("b@desk.example", True)
+    assert "relays.main.verp: without signing.keys no return path is believed" in refusal(load, VERP)
+    message = refusal(load, RELAY + 'bounce_address = "bounces"\n')
+    assert 'relays.main.bounce_address: "bounces" is not a mail address' in message
+
+
 def test_signing_keys_reach_the_core(load: Load) -> None:
     signing = load(f'[signing]\ndomain = "desk.example"\nkeys = {{ k1 = "{SECRET}" }}\n').signing
     assert signing.signing_keys().secret("k1") == SECRET.encode()

@@ -1,6 +1,7 @@
 """A bounce of our mail brings feedback along in its transaction, and a hard one puts its recipient on the suppression list."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.events.command import Command, Wish, command_key, partition_for_all
 from postlane.core.events.feedback import FeedbackKind, MailFeedback, Permanence
 from postlane.core.instants import moment
+from postlane.core.return_paths import write_return_path
 from postlane.inbound.bounced_recipients import BouncedParts, BouncedRecipients
 from postlane.ports import LogUnavailable, NewRecord, RecordRefused, TopicPartition
 from unit.inbound.test_inbound_loop import KEYS, World
@@ -63,6 +65,28 @@ async def test_a_bounce_brings_its_feedback_along(world: World) -> None:
     assert (feedback.kind, feedback.permanence) == (FeedbackKind.BOUNCE, Permanence.HARD)
     assert (feedback.message_id, feedback.request_event_id) == (ID, "event-1")
     assert (feedback.recipient, feedback.recipient_proven) == (GONE, True)
+
+
+async def test_a_bounce_with_nothing_of_our_mail_is_known_by_the_return_path(world: World) -> None:
+    path = write_return_path(SIGNER, "support@desk.test", ticket_id="4711", event_id="event-1", mailbox=GONE)
+    heard: list[MailFeedback] = []
+    world.feedback = heard.append
+    world.server.deliver(
+        f"Return-Path: <>\r\nDelivered-To: {path}\r\nFrom: MAILER-DAEMON@mx.example.net\r\nSubject: mail 1\r\n\r\n"
+        f"Your message could not be delivered:\r\n\r\n<{GONE}>: 550 5.1.1 User unknown\r\n".encode()
+    )
+    async with world.process(start="all"):
+        (event,) = await world.produced(1)
+        await wait_until(lambda: bool(heard))
+    (feedback,) = feedback_of(world)
+    assert [one.feedback_id for one in heard] == [feedback.feedback_id]
+    assert feedback.reason.startswith("From: MAILER-DAEMON")
+    assert (event.ticket_id, feedback.ticket_id, feedback.message_id) == ("4711", "4711", ID)
+    assert (feedback.recipient, feedback.recipient_proven) == (GONE, True)
+    desk = Desk()
+    desk.bounced.hear(replace(feedback, reported_at=moment(NOW)))
+    await desk.bounced.write_due()
+    assert [command.recipient for command in desk.commands()] == [GONE]
 
 
 async def test_a_restart_repeats_no_feedback(world: World) -> None:

@@ -38,6 +38,7 @@ from postlane.core.sending.rest import RestPolicy
 from postlane.core.sending.retry import RetryPolicy
 from postlane.core.sending.screening import Listed, screening
 from postlane.core.ticket_marks import SigningKeys
+from postlane.core.writing.envelope_sender import SenderPolicy
 from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.alarms import Alarms
 from postlane.outbound.control import ControlReader
@@ -57,6 +58,7 @@ from postlane.ports import MailDomains, NewRecord, TopicPartition
 from unit.core.lane_bench import request
 
 CODEC = Codec()
+KEYS = SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")
 TOPICS = OutboundTopics(main="main", retry="retry", status="status", dlq="dlq")
 SOON = 0.05
 CONNECTIONS = 4
@@ -155,6 +157,7 @@ class Limits:
     dead_limit_mails: int = DEAD_LIMIT_MAILS
     recipients_max: int | None = None
     budgets: tuple[str, ...] = ()
+    verp: bool = False
 
 
 ANYBODY = Safety()
@@ -183,7 +186,8 @@ def _desk(name: str, sink: MemorySink, tools: Tools) -> RelayDesk:
             sink=sink,
             blobs=tools.blobs,
             classify=load_classifier().classify,
-            build=BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
+            build=BuildPolicy(keys=KEYS),
+            envelope=SenderPolicy(keys=KEYS, verp=limits.verp),
             recipients_max=limits.recipients_max,
             domains=tools.domains,
             screen=screening(tools.safety, tools.listed),

@@ -19,6 +19,7 @@ from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
 from postlane.core.sending.lane_mail import Attempt, Content
 from postlane.core.sending.screening import screening
 from postlane.core.ticket_marks import SigningKeys
+from postlane.core.writing.envelope_sender import SenderPolicy
 from postlane.core.writing.mime_build import BuildPolicy
 from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import DeskParts, RelayDesk
@@ -56,6 +57,7 @@ class EndingShare:
 
 def board_of(share: EndingShare, directory: Path) -> RelayBoard:
     policy = GovernorPolicy(connections=1, circuit=CircuitPolicy(hold_seconds=1.0, hold_seconds_max=1.0))
+    keys = SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")
     parts = DeskParts(
         governor=Governor("r", policy, (), share),
         senders=HeldSenders(1.0),
@@ -63,7 +65,8 @@ def board_of(share: EndingShare, directory: Path) -> RelayBoard:
         sink=MemorySink(),
         blobs=BlobDirectory(directory),
         classify=load_classifier().classify,
-        build=BuildPolicy(keys=SigningKeys(active="1", keys={"1": b"k" * 32}, domain="example.com")),
+        build=BuildPolicy(keys=keys),
+        envelope=SenderPolicy(keys=keys),
         screen=screening(Safety(), lambda _address: None),
     )
     return RelayBoard({"r": RelayDesk(parts)}, (Route(tiers=((("r", 1),),)),))

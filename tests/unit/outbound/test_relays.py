@@ -14,12 +14,13 @@ from postlane.core.events.command import Wish
 from postlane.core.events.mail import BlobRef
 from postlane.core.events.request import MailRequested, RequestedAttachment
 from postlane.core.events.status import MailState, RecipientState
+from postlane.core.return_paths import names_recipient, read_return_path
 from postlane.core.routing.routes import Route
 from postlane.core.routing.safety import read_safety
 from postlane.core.sending.rest import RestPolicy
 from postlane.core.smtp.transcript import Phase
 from unit.core.lane_bench import request
-from unit.outbound.sender_rig import Limits, Site, running, until
+from unit.outbound.sender_rig import KEYS, Limits, Site, running, until
 
 QUOTA = RelayScript(stops={Phase.MAIL: "550 5.4.5 Daily user sending limit exceeded"})
 ONE_AFTER_THE_OTHER = (Route(tiers=((("first", 1),), (("second", 1),))),)
@@ -94,6 +95,37 @@ async def test_a_mail_for_many_is_split_in_order(tmp_path: Path) -> None:
         ]
         assert len({mail.content for mail in sink.taken[:3]}) == 1
         assert max(status.attempt for status in site.statuses()) == 1
+
+
+async def test_return_paths_name_the_mail_and_whoever_gets_it_alone(tmp_path: Path) -> None:
+    script = RelayScript(refused={"c@x.example": "451 4.3.0 later"})
+    sink = MemorySink(script)
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(verp=True)) as site:
+        site.ask(request("t", "1", ("a@x.example",)), request("u", "2", ("b@x.example", "c@x.example")))
+        await until(lambda: len(sink.taken) == 2)
+        script.refused.clear()
+        await until(lambda: len(site.ends()) == 2)
+    paths = {mail.recipients: read_return_path(KEYS, mail.mail_from) for mail in sink.taken}
+    named = {
+        recipients: path and [one for one in "abc" if names_recipient(KEYS, path, f"{one}@x.example")]
+        for recipients, path in paths.items()
+    }
+    assert named == {("a@x.example",): ["a"], ("b@x.example",): [], ("c@x.example",): ["c"]}
+    sent = {status.request_event_id: status.message_id for status in site.statuses()}
+    assert {path.message_id for path in paths.values() if path} == set(sent.values())
+    assert len(sent) == 2
+
+
+async def test_a_mail_goes_out_again_by_the_same_return_path(tmp_path: Path) -> None:
+    sink = MemorySink(RelayScript(stops={Phase.FINAL: None}))  # lost after the final dot
+    async with running(tmp_path, RestPolicy(), sink, limits=Limits(verp=True)) as site:
+        site.ask(request("t", "1", ("a@x.example",)))
+        await until(lambda: bool(sink.taken))
+        sink.script.stops.clear()
+        await until(lambda: len(site.ends()) == 1)
+    assert len(sink.taken) > 1
+    assert len({(mail.mail_from, mail.content) for mail in sink.taken}) == 1
+    assert read_return_path(KEYS, sink.taken[0].mail_from) is not None
 
 
 async def test_recipients_that_were_not_tried_go_before_those_who_wait(tmp_path: Path) -> None:

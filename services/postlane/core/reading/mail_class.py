@@ -32,6 +32,7 @@ from postlane.core.reading.parsed_mail import ParsedMail
 from postlane.core.reading.subject_signs import ThreadSign, thread_sign
 from postlane.core.reports.bounce_signs import find_notice, is_delay
 from postlane.core.reports.report import ReportKind
+from postlane.core.return_paths import read_return_path
 from postlane.core.ticket_marks import SigningKeys, read_message_id
 from postlane.core.writing.mime_build import LOOP_HEADER
 
@@ -84,6 +85,7 @@ def classify_mail(mail: ParsedMail, rules: ClassRules) -> MailClass:
     for sign, reason in _signs(mail, rules):
         found.setdefault(sign, reason[:REASON_CHARACTERS_MAX])
     _find_notice(mail, found)
+    _find_return_path(mail, rules.keys, found)
     _find_automatic_reply(mail, found)
     if found.keys() & REPORTS:
         for sign in (Sign.AUTO_REPLY, Sign.BULK):
@@ -193,6 +195,18 @@ def _find_notice(mail: ParsedMail, found: dict[Sign, str]) -> None:
     notice = find_notice(mail, answers_by_machine=Sign.AUTO_REPLY in found)
     if notice is not None:
         found[_NOTICE_SIGNS[notice.kind]] = notice.reason[:REASON_CHARACTERS_MAX]
+
+
+def _find_return_path(mail: ParsedMail, keys: SigningKeys, found: dict[Sign, str]) -> None:
+    """Machines alone answer there (RFC 3834 section 4), be it with words that say nothing of it."""
+    if found.keys() & REPORTS:
+        return
+    for address in (*mail.delivered_to, *(one.address for one in mail.to)):
+        path = read_return_path(keys, address)
+        if path is not None and path.mark.verified:
+            reason = f"sent to our return path {address}"
+            found.setdefault(Sign.ANSWER_UNWANTED, reason[:REASON_CHARACTERS_MAX])
+            return
 
 
 def _find_automatic_reply(mail: ParsedMail, found: dict[Sign, str]) -> None:

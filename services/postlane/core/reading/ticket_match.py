@@ -4,7 +4,8 @@ The order is that of the help desks' experience (research: signed address, signe
 
 1. the signed plus-address, in envelope headers before To and Cc: it says where the mail was *sent*, and no mail program rewrites it;
 2. the signed Message-ID in In-Reply-To, then in References from right to left (newest first);
-3. in a delivery report, the marks of the original that it includes (kind OTHER, with where they stood);
+3. in a delivery report, the marks of the original that it includes (kind OTHER, with where they stood), then in any mail the return path
+   that it was sent to: machines answer to it (RFC 3834 section 4), people do not, and so it is no reply address;
 4. the body marker, which a quote carries even where programs strip References;
 5. the subject tag, which anybody can type.
 
@@ -28,6 +29,7 @@ from postlane.core.reading.parsed_mail import ParsedMail
 from postlane.core.reading.subject_signs import ThreadSign, thread_sign
 from postlane.core.reports.proof import original_marks
 from postlane.core.reports.report import OriginalMail
+from postlane.core.return_paths import read_return_path
 from postlane.core.ticket_marks import (
     Mark,
     SigningKeys,
@@ -99,14 +101,24 @@ def _evidence(
     for kind, message_id, source in named:
         if mark := read_message_id(keys, message_id):
             yield kind, mark, source
-    if original is not None:
-        for mark, source in original_marks(original, keys):
-            yield MatchKind.OTHER, mark, source
+    yield from _reported(mail, keys, original)
     for body, source in ((mail.text, "text"), (mail.html, "html")):
         for mark in read_body_markers(keys, body or ""):
             yield MatchKind.BODY_MARKER, mark, source
     for mark in read_subject_tags(mail.subject):
         yield MatchKind.SUBJECT_TAG, mark, "Subject"
+
+
+def _reported(
+    mail: ParsedMail, keys: SigningKeys, original: OriginalMail | None
+) -> Iterator[tuple[MatchKind, Mark, str]]:
+    """What machines name: the mail that they give back, and the return path that they answer to."""
+    if original is not None:
+        for mark, source in original_marks(original, keys):
+            yield MatchKind.OTHER, mark, source
+    for address, source in _addressed(mail):
+        if path := read_return_path(keys, address):
+            yield MatchKind.OTHER, path.mark, f"return path in {source}"
 
 
 def _addressed(mail: ParsedMail) -> list[tuple[str, str]]:

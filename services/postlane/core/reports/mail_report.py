@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from postlane.core.mark_text import untagged
 from postlane.core.reading.parsed_mail import ParsedMail
 from postlane.core.reports.bounce_signs import notice_text
 from postlane.core.reports.notice_recipients import (
@@ -24,6 +25,7 @@ from postlane.core.reports.report_fields import (
 _DELIVERY_STATUS = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _FEEDBACK = "message/feedback-report"
 FIELD_BYTES_MAX = 64 * 1024
+RETURN_PATHS_MAX = 20  # a report comes to one; a longer list is an attempt to make us work
 NOBODY = ReportedRecipient(address=None)
 
 
@@ -32,6 +34,8 @@ def read_report(mail: ParsedMail, kind: ReportKind) -> MailReport:
     original = read_original(mail)
     if kind is ReportKind.COMPLAINT:
         groups = read_groups(_part_text(mail, {_FEEDBACK}))
+        sender = original.return_path or address_of(_first(groups, "original-mail-from"))
+        original = replace(original, return_path=sender)
         recipients = _complainants(groups, original)
     else:
         groups = read_groups(_part_text(mail, _DELIVERY_STATUS))
@@ -40,8 +44,16 @@ def read_report(mail: ParsedMail, kind: ReportKind) -> MailReport:
         kind=kind,
         recipients=recipients[:RECIPIENTS_MAX] or (NOBODY,),
         original=original,
+        return_paths=_return_paths(mail, original),
         reporting_mta=_first(groups, "reporting-mta"),
     )
+
+
+def _return_paths(mail: ParsedMail, original: OriginalMail) -> tuple[str, ...]:
+    """A bounce comes to the return path; complaints go elsewhere, and name it (RFC 5965 section 3.2)."""
+    named = () if original.return_path is None else (original.return_path,)
+    addresses = (*named, *mail.delivered_to, *(address.address for address in mail.to))
+    return tuple(dict.fromkeys(addresses))[:RETURN_PATHS_MAX]
 
 
 def _delivery(
@@ -52,7 +64,9 @@ def _delivery(
     if not fields and "final-recipient:" in (mail.text or "").lower():  # it lost its MIME types on the way
         fields = recipient_groups(read_groups((mail.text or "")[:FIELD_BYTES_MAX]))
     declared = tuple(_declared(group) for group in fields)
-    strangers = {address.address.lower() for address in (*mail.to, *mail.from_addresses)}
+    # A return path with a tag is the same mailbox: notices often name it as the sender of the mail.
+    own = {address.address.lower() for address in (*mail.to, *mail.from_addresses)}
+    strangers = own | {untagged(address) for address in own}
     told = read_recipients(text, strangers)
     if declared:
         return tuple(_completed(one, told, only=len(declared) == 1) for one in declared)

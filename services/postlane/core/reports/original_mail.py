@@ -60,6 +60,7 @@ def _original(mail: ParsedMail) -> OriginalMail:
         references=mail.references,
         event_id=next(iter(mail.header_values(EVENT_HEADER)), None),
         recipient_proof=next(iter(mail.header_values(RECIPIENT_HEADER)), None),
+        return_path=mail.return_path or None,
         recipients=tuple(dict.fromkeys(recipients))[:RECIPIENTS_MAX],
         text=(mail.text or mail.html or "")[:QUOTED_CHARACTERS_MAX],
     )

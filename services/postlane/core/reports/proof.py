@@ -1,12 +1,15 @@
 """Whether a report is about mail of ours, and how much of it can have been made up by others.
 
 Our signature in a report shows that its writer has seen mail of that ticket. So have all its recipients, and any of them could report another
-one as gone. Only a mail with a single recipient settles that: its `X-Postlane-Recipient` ties Message-ID and recipient together, and nobody but that
-recipient and the servers on the way has read it.
+one as gone. Two things settle that, because nobody but one recipient and the servers on the way has read them: the `X-Postlane-Recipient` of a
+mail with a single recipient, which ties Message-ID and recipient together, and a return path (core.return_paths) that names its only recipient.
 """
+
+from collections.abc import Iterable
 
 from postlane.core.addresses import mailbox_key
 from postlane.core.reports.report import MailReport, OriginalMail, ProvenReport
+from postlane.core.return_paths import ReturnPath, names_recipient, read_return_path
 from postlane.core.ticket_marks import (
     Mark,
     SigningKeys,
@@ -24,6 +27,8 @@ def original_marks(original: OriginalMail, keys: SigningKeys) -> list[tuple[Mark
         for message_id, where in _ids(original)
         if (mark := read_message_id(keys, message_id))
     ]
+    if original.return_path and (path := read_return_path(keys, original.return_path)):
+        found.append((path.mark, "original Return-Path"))
     found += [(mark, "original text") for mark in read_body_markers(keys, original.text)]
     return found
 
@@ -31,11 +36,15 @@ def original_marks(original: OriginalMail, keys: SigningKeys) -> list[tuple[Mark
 def prove_report(report: MailReport, keys: SigningKeys, matched_ticket: str | None) -> ProvenReport | None:
     """The report with the mail that it is about; None where nothing signed says so. `matched_ticket` is what the report's own marks prove."""
     original = report.original
-    marks = original_marks(original, keys)
-    ticket_id = next((mark.ticket_id for mark, _ in marks if mark.verified), matched_ticket)
+    read = [path for one in report.return_paths if (path := read_return_path(keys, one))]
+    paths = [path for path in read if path.mark.verified]
+    marks = [*(mark for mark, _ in original_marks(original, keys)), *(path.mark for path in paths)]
+    ticket_id = next((mark.ticket_id for mark in marks if mark.verified), matched_ticket)
     if ticket_id is None:
         return None
+    paths = [path for path in paths if path.mark.ticket_id == ticket_id]
     message_id = _our_message_id(original, keys, ticket_id)
+    message_id = message_id or next((path.message_id for path in paths if path.message_id), None)
     event_id = original.event_id
     if message_id is None or event_id is None or not names_event(message_id, event_id):
         event_id = None
@@ -44,7 +53,7 @@ def prove_report(report: MailReport, keys: SigningKeys, matched_ticket: str | No
         ticket_id=ticket_id,
         message_id=message_id,
         event_id=event_id,
-        proven_addresses=_proven_addresses(report, keys, message_id),
+        proven_addresses=_proven_addresses(report, keys, message_id, paths),
     )
 
 
@@ -62,11 +71,14 @@ def _our_message_id(original: OriginalMail, keys: SigningKeys, ticket_id: str) -
     return None
 
 
-def _proven_addresses(report: MailReport, keys: SigningKeys, message_id: str | None) -> frozenset[str]:
-    """The reported recipients, as `mailbox_key` spells them, to whom alone the mail went: one at the most."""
-    proof = report.original.recipient_proof
-    if proof is None or message_id is None:
-        return frozenset()
+def _proven_addresses(
+    report: MailReport, keys: SigningKeys, message_id: str | None, paths: Iterable[ReturnPath]
+) -> frozenset[str]:
+    """The reported recipients, as `mailbox_key` spells them, to whom alone the mail went: one for each proof at the most."""
     named = {one.address for one in report.recipients if one.address}
     mailboxes = {mailbox for address in named if (mailbox := mailbox_key(address))}
-    return frozenset(one for one in mailboxes if proves_recipient(keys, proof, message_id, one))
+    proven = {box for box in mailboxes for path in paths if names_recipient(keys, path, box)}
+    proof = report.original.recipient_proof
+    if proof is not None and message_id is not None:
+        proven |= {box for box in mailboxes if proves_recipient(keys, proof, message_id, box)}
+    return frozenset(proven)

@@ -35,7 +35,7 @@ class OriginalMail:
     """What the report includes or quotes of the mail that it is about; ids with angle brackets.
 
     `message_id` as the report gives it, perhaps rewritten by a provider; `our_id` is the Message-ID that we gave, from our own header,
-    `event_id` and `recipient_proof` are our headers as they stand there, not checked yet.
+    `event_id` and `recipient_proof` are our headers as they stand there, `return_path` the envelope sender that it came with; not checked yet.
     """
 
     message_id: str | None = None
@@ -43,17 +43,22 @@ class OriginalMail:
     references: tuple[str, ...] = ()
     event_id: str | None = None
     recipient_proof: str | None = None
+    return_path: str | None = None
     recipients: tuple[str, ...] = ()
     text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailReport:
-    """One report. `recipients` has at least one entry, without an address where none could be found."""
+    """One report. `recipients` has at least one entry, without an address where none could be found.
+
+    `return_paths` are addresses by which the mail may have been sent: those that the report came to, and what it says itself.
+    """
 
     kind: ReportKind
     recipients: tuple[ReportedRecipient, ...]
     original: OriginalMail
+    return_paths: tuple[str, ...] = ()
     reporting_mta: str | None = None
 
 

@@ -55,9 +55,8 @@ class BuildPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltMail:
-    """A mail ready for SMTP: `envelope_from` is empty for `<>`, `recipients` are distinct and in order (To, Cc, Bcc)."""
+    """A mail ready for SMTP: `recipients` are distinct and in order (To, Cc, Bcc)."""
 
-    envelope_from: str
     recipients: tuple[str, ...]
     message_id: str
     content: bytes
@@ -70,7 +69,6 @@ def build_mail(request: MailRequested, blobs: Mapping[str, bytes], policy: Build
     """
     signer = policy.keys.signer(request.requested_at)
     message_id = signer.message_id(request.ticket_id, request.event_id)
-    envelope_from = request.from_address.address if request.envelope_from is None else request.envelope_from
     fields = [
         *_address_fields(request, signer, policy),
         *_thread_fields(request, signer, message_id),
@@ -81,7 +79,6 @@ def build_mail(request: MailRequested, blobs: Mapping[str, bytes], policy: Build
     ]
     head = "".join(f"{field}\r\n" for field in fields).encode()
     return BuiltMail(
-        envelope_from=_wire(envelope_from) if envelope_from else "",
         recipients=recipients_of(request),
         message_id=message_id,
         content=head + _entity(request, blobs, signer),
