@@ -3,7 +3,7 @@
 `EventLog` and `LogWriter` block and are called from threads, as librdkafka works; the mail ports are async.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -162,6 +162,9 @@ class EventLog(Protocol):
 
     def stable_end(self, at: TopicPartition) -> int:
         """The last stable offset: the first record of a transaction without an end; the partition's end where there is none."""
+
+    def ends(self, places: Collection[TopicPartition], *, stable: bool) -> dict[TopicPartition, int]:
+        """The ends of many partitions, or their last stable offsets, asked for at once. Raises LogUnavailable."""
 
     def unstable(self, at: TopicPartition) -> Iterator[list[LogRecord]]:
         """Batches of all records from the last stable offset to the end, whatever becomes or became of them. Raises LogUnavailable."""

@@ -6,7 +6,15 @@ import time
 import pytest
 
 from contract.event_log_bench import Bench, BenchContract, Cluster
-from postlane.ports import Bounds, CommitPoint, Fenced, LogUnavailable, NewRecord, RecordRefused
+from postlane.ports import (
+    Bounds,
+    CommitPoint,
+    Fenced,
+    LogUnavailable,
+    NewRecord,
+    RecordRefused,
+    TopicPartition,
+)
 
 SHORT_SECONDS = 1.0
 TOO_LARGE_BYTES = 3 * 2**20
@@ -104,6 +112,17 @@ class EventLogContract(BenchContract):
         assert seen == [b"open", b"committed behind it"]
         first.abort()
         assert bench.values() == [b"before", b"committed behind it"]
+
+    def test_many_ends_are_asked_for_at_once(self, bench: Bench) -> None:
+        writer = bench.owner()
+        bench.write(writer, b"before")
+        assert bench.values() == [b"before"]
+        beside = TopicPartition(bench.at.topic, bench.at.partition + 1)
+        (opened,) = writer.stage([bench.record(b"open")])
+        assert bench.log.ends([bench.at, beside], stable=True) == {bench.at: opened, beside: 0}
+        assert bench.log.ends([bench.at, beside], stable=False) == {bench.at: opened + 1, beside: 0}
+        assert bench.log.ends([], stable=True) == {}
+        writer.abort()
 
     def test_an_aborted_writer_goes_on(self, bench: Bench) -> None:
         writer = bench.owner()

@@ -6,7 +6,7 @@ in which they do so anyway.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 
@@ -162,6 +162,13 @@ class MemoryLog:
         """See ports.EventLog.stable_end."""
         with self.lock:
             return self.partition(at).stable_end
+
+    def ends(self, places: Collection[TopicPartition], *, stable: bool) -> dict[TopicPartition, int]:
+        """See ports.EventLog.ends."""
+        self.before("ends")
+        with self.lock:
+            partitions = {at: self.partition(at) for at in places}
+            return {at: one.stable_end if stable else len(one.slots) for at, one in partitions.items()}
 
     def unstable(self, at: TopicPartition) -> Iterator[list[LogRecord]]:
         """See ports.EventLog.unstable."""

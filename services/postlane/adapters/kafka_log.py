@@ -3,10 +3,10 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # not in its __all__
 
 from postlane import ports
@@ -151,6 +151,23 @@ class KafkaLog:
     def stable_end(self, at: ports.TopicPartition) -> int:
         """See ports.EventLog.stable_end."""
         return self._bounds(at, _COMMITTED).end
+
+    def ends(
+        self, places: Collection[ports.TopicPartition], *, stable: bool
+    ) -> dict[ports.TopicPartition, int]:
+        """See ports.EventLog.ends; one request for each leader, as the latest time's offset is the end."""
+        if not places:
+            return {}
+        wanted = [TopicPartition(at.topic, at.partition, OFFSET_END) for at in places]
+
+        def ask(client: Consumer, seconds: float) -> dict[ports.TopicPartition, int]:
+            found = client.offsets_for_times(wanted, timeout=seconds)
+            for one in found:
+                if one.error is not None:
+                    raise KafkaException(one.error)
+            return {ports.TopicPartition(one.topic, one.partition): int(one.offset) for one in found}
+
+        return self._ask_leader(next(iter(places)), _COMMITTED if stable else _UNCOMMITTED, ask)
 
     def unstable(self, at: ports.TopicPartition) -> Iterator[list[LogRecord]]:
         """See ports.EventLog.unstable."""

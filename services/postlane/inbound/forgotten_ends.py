@@ -4,7 +4,7 @@ What the same transactional id commits or aborts next in a partition is marked f
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -49,6 +49,14 @@ class _Found:
 
 
 @dataclass(frozen=True, slots=True)
+class _Cursors:
+    """Of the mailboxes that are concerned: as they were before what is to be ended, and as they are to be."""
+
+    before: list[NewRecord]
+    again: list[NewRecord]
+
+
+@dataclass(frozen=True, slots=True)
 class ForgottenEnds:
     """One cursor partition's. The writer holds its transactional id and has nothing open."""
 
@@ -75,8 +83,16 @@ class ForgottenEnds:
             # The cursor comes second: should we die in between, what is gone says how the rest must end.
             writer.stage([_nothing(at, transaction) for at in dropped])
             writer.abort()
-        again = [record for at in found.hidden for record in self._again(found, at)]
+        cursors = self._cursors(found)
+        again = [
+            *cursors.again,
+            *(one for at in found.hidden if at != self.own for one in self._again(found, at)),
+        ]
         if again:
+            if cursors.before:
+                # Should we die in the middle of what follows, its abort undoes what is committed: no cursor may count on that.
+                writer.stage(marked(cursors.before, self.own, transaction))
+                writer.commit()
             writer.stage(marked(again, self.own, transaction))
             writer.commit()
         for at, place in found.hidden.items():
@@ -198,8 +214,6 @@ class ForgottenEnds:
         ]
 
     def _again(self, found: _Found, at: TopicPartition) -> list[NewRecord]:
-        if at == self.own:
-            return self._cursors_again(found)
         records = self._committed(found, at)
         if not records:
             return []
@@ -209,24 +223,36 @@ class ForgottenEnds:
         smallest = min(records, key=lambda one: len(one.value or b""))
         return [_repetition(smallest)]
 
-    def _cursors_again(self, found: _Found) -> list[NewRecord]:
-        """For each key the newest that counts, so that what was aborted shows, but says nothing."""
-        records = found.hidden[self.own].records
-        keys = dict.fromkeys(one.key for one in records)
-        newest = {one.key: one for one in self._committed(found, self.own)}
-        before = self._before(keys.keys() - newest.keys())
-        counting: Mapping[bytes | None, LogRecord] = before | newest
-        return [
-            _again(counting[key]) if key in counting else NewRecord(to=self.own, key=key, value=None)
-            for key in keys
-        ]
+    def _cursors(self, found: _Found) -> _Cursors:
+        """Of each key that is concerned the newest that counts, so that what was aborted shows, but says nothing."""
+        own = found.hidden.get(self.own)
+        hidden = [] if own is None else own.records
+        elsewhere = {
+            marks.transaction_of(one.headers)
+            for at in found.hidden
+            if at != self.own
+            for one in self._committed(found, at)
+        }
+        shown = list(self._shown())
+        concerned = [one for one in shown if marks.transaction_of(one.headers) in elsewhere] + hidden
+        first = {one.key: one.offset for one in reversed(concerned)}
+        counting = [one for one in shown if one.key in first]
+        before = {one.key: one for one in counting if one.offset < first[one.key]}
+        newest = {one.key: one for one in counting} | {
+            one.key: one for one in hidden if found.ends[marks.transaction_of(one.headers)] is End.COMMITTED
+        }
+        return _Cursors(
+            before=[_again(one) for one in before.values()] if elsewhere else [],
+            again=[
+                _again(newest[key]) if key in newest else NewRecord(to=self.own, key=key, value=None)
+                for key in first
+            ],
+        )
 
-    def _before(self, keys: Collection[bytes | None]) -> dict[bytes | None, LogRecord]:
-        if not keys:
-            return {}
+    def _shown(self) -> Iterator[LogRecord]:
         low, stop = self._log.bounds(self.own).low, self._log.stable_end(self.own)
         batches = self._log.read(self.own, low, stop, READ_SECONDS_MAX) if low < stop else ()
-        return {one.key: one for batch in batches for one in batch if one.key in keys}
+        return (one for batch in batches for one in batch)
 
 
 def _of(records: Iterable[LogRecord], transaction: str) -> list[LogRecord]:

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import secrets
+import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from postlane.inbound.forgotten_ends import ForgottenEnds, marked
 from postlane.inbound.unseen import Unseen
 from postlane.inbound.watch import KafkaWatch
 from postlane.ports import (
+    Fenced,
     LogUnavailable,
     LogWriter,
     NewRecord,
@@ -24,6 +26,14 @@ from postlane.ports import (
     TopicPartition,
     TransactionAborted,
 )
+
+STILL_SECONDS = (
+    1.0  # an end is marked within milliseconds; others' transactions, which may stand before it, take longer
+)
+STUCK_SECONDS = (
+    5.0  # so long we wait for others to end theirs: of what is open, a killed owner's successor takes longer
+)
+LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 0.002, 0.1
 
 T = TypeVar("T")
 
@@ -44,7 +54,12 @@ class PartitionOwner:
         self._term = secrets.token_hex(4)  # no two owners name their tries alike
         self._tries = 0
         self._failed: dict[str, frozenset[TopicPartition]] = {}
-        self.unseen = Unseen(reader.event_log, reader.topics.written_beside_cursors())
+        self._unseen = Unseen(reader.event_log, reader.topics.written_beside_cursors())
+        self._stuck: dict[
+            TopicPartition, int
+        ] = {}  # where somebody else hides what is ours, from which offset on
+        self._committed, self._seen = 1, 0  # transactions; the first stands for all of the former owners
+        self._dropped = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"inbound-writer-{partition}")
 
     async def take_over(self) -> None:
@@ -63,7 +78,7 @@ class PartitionOwner:
         log.info("partition_taken_over", partition=self.partition, seconds=round(seconds, 3))
 
     async def write(self, records: Sequence[NewRecord]) -> None:
-        """One transaction, repeated until it is known to be committed. Raises Fenced, RecordRefused.
+        """One transaction, repeated until it is known to be committed, and if possible until it can be read. Raises Fenced, RecordRefused.
 
         Cancelling the caller does not cut the transaction in two: it goes on in its thread, and whoever comes next finds its outcome in Kafka.
         """
@@ -74,57 +89,100 @@ class PartitionOwner:
             return time.monotonic() - began
 
         try:
-            seconds = await self._persistently(blocking)
+            self._watch.committed(await self._persistently(blocking))
+            await self.seen()
         except RecordRefused:
             raise  # aborted as a whole
         except BaseException:
             self.broken = True
             raise
-        self._watch.committed(seconds)
 
-    async def end_forgotten(self, places: Collection[TopicPartition]) -> None:
-        """Make these readable again where a transaction of this partition's owners keeps them from it. Raises Fenced."""
+    async def seen(self) -> bool:
+        """Wait until all that is committed can be read, and end what the broker forgot to; False if others keep it hidden. Raises Fenced.
 
-        def blocking() -> None:
-            self._ends.end(self._writer, self._next_try(), places)
-
-        await self._persistently(blocking)
+        Before that a transaction may still be undone, by the abort of a later one (docs/decisions/0024-forgotten-transactions.md).
+        """
+        return self._seen == self._committed or await self._persistently(self._see)
 
     def drop(self) -> None:
         """Write nothing any more; does not wait."""
+        self._dropped.set()
         # Another thread: the writer's own may be repeating a commit, and close() is what ends that.
         asyncio.get_running_loop().run_in_executor(None, self._writer.close)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _transact(self, records: Sequence[NewRecord]) -> None:
-        if self._failed:
-            self._undo_failed()
+        self._see()  # else this one's abort would be marked for the last one, too
+        self._unseen.add(*self._try(records))
+        self._committed += 1
+
+    def _try(self, records: Sequence[NewRecord]) -> tuple[list[NewRecord], list[int]]:
+        """The records as they were committed, and their offsets."""
         transaction = self._next_try()
+        told = marked(records, self._ends.own, transaction)
         try:
-            self._commit(records, transaction)
+            offsets = self._writer.stage(told)
+            self._writer.commit()
         except (LogUnavailable, TransactionAborted, RecordRefused):
             self._failed[transaction] = frozenset(record.to for record in records)
             raise
-
-    def _commit(self, records: Sequence[NewRecord], transaction: str) -> None:
-        told = marked(records, self._ends.own, transaction)
-        offsets = self._writer.stage(told)
-        self._writer.commit()
-        self.unseen.add(told, offsets)
+        return told, offsets
 
     def _undo_failed(self) -> None:
-        """Let neither the failed tries be committed with what comes next, nor what was committed before be aborted with them.
-
-        Both would happen where the broker forgot to mark an end: what comes next is marked for it, too.
-        """
+        """Do not let the failed tries be committed with what comes next, as would happen where the broker forgot to mark their ends."""
+        self._unseen.in_doubt = True
         places = frozenset().union(*self._failed.values())
         self._ends.end(self._writer, self._next_try(), places, self._failed)
-        undone = self.unseen.undone()
-        if undone:
-            log.warning("committed_records_written_again", partition=self.partition, records=len(undone))
-            self._commit(undone, self._next_try())
-            self.unseen.restored()
         self._failed.clear()
+
+    def _see(self) -> bool:
+        if self._failed:
+            self._undo_failed()
+        before: dict[TopicPartition, int] | None = None
+        since = due = time.monotonic()
+        pause = LOOK_SECONDS_MIN
+        while hidden := self._unseen.look():
+            now = time.monotonic()
+            if hidden.items() <= self._stuck.items():
+                return False
+            if hidden != before:
+                before, since, due = hidden, now, now + STILL_SECONDS
+            elif now >= due:
+                if not self._end_forgotten(hidden) and now - since >= STUCK_SECONDS:
+                    return self._give_up(hidden)
+                due = time.monotonic() + STILL_SECONDS
+            if self._dropped.wait(pause):
+                raise Fenced(f"partition {self.partition} was given up")
+            pause = min(2 * pause, LOOK_SECONDS_MAX)
+        self._stuck = {}
+        if self._unseen.in_doubt:
+            return self._restore()
+        self._seen = self._committed
+        return True
+
+    def _give_up(self, hidden: dict[TopicPartition, int]) -> bool:
+        """Wait no longer for what others have open there, until they go on."""
+        self._stuck = hidden
+        log.warning("unreadable_behind_others", partition=self.partition, places=_names(hidden))
+        return False
+
+    def _end_forgotten(self, hidden: Iterable[TopicPartition]) -> bool:
+        try:
+            ended = self._ends.end(self._writer, self._next_try(), [*hidden])
+        except (LogUnavailable, TransactionAborted):
+            self._unseen.in_doubt = True  # an end that failed is an abort
+            raise
+        self._unseen.in_doubt |= ended
+        return ended
+
+    def _restore(self) -> bool:
+        """Write again what the abort of a later transaction has undone."""
+        if lost := self._unseen.lost(self._ends.own):
+            log.warning("committed_records_written_again", partition=self.partition, records=len(lost))
+            self._unseen.settled(*self._try(lost))
+        else:
+            self._unseen.settled()
+        return self._see()
 
     def _next_try(self) -> str:
         self._tries += 1
@@ -143,3 +201,7 @@ class PartitionOwner:
                 self._watch.answers()
                 return result
             await asyncio.sleep(reconnect_seconds(failures, random.random()))  # noqa: S311 - spreads retries
+
+
+def _names(places: Iterable[TopicPartition]) -> list[str]:
+    return sorted(f"{at.topic}/{at.partition}" for at in places)

@@ -1,6 +1,6 @@
 """After the commit: flags, moves or deletes a folder's mails by UID, exactly those whose events are durable, also those that a crash left."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import assert_never
 
 from postlane.config.mailbox_section import AfterCommit, MailboxSection
@@ -21,11 +21,17 @@ MAILS_AT_ONCE = 500  # of one command; what a crash cut off may be many more
 
 
 class Settler:
-    """One folder's, from session to session. UIDs are used only under the UIDVALIDITY that they were produced under."""
+    """One folder's, from session to session. UIDs are used only under the UIDVALIDITY that they were produced under.
 
-    def __init__(self, section: MailboxSection, watch: FolderWatch) -> None:
+    `seen` waits until all that was committed can be read: until then it may still be undone, and its mails be all that is left of it.
+    """
+
+    def __init__(
+        self, section: MailboxSection, watch: FolderWatch, seen: Callable[[], Awaitable[bool]]
+    ) -> None:
         self._section = section
         self._watch = watch
+        self._seen = seen
         self._waiting = Unsettled(0)
         self.refused = False  # the server did not let us; new mail goes first then
 
@@ -49,12 +55,17 @@ class Settler:
         self._waiting = self._with(uids)
 
     async def settle(self, source: MailSource) -> None:
-        """Do what waits. Raises MailSourceError; then new mail goes first in the next session."""
+        """Do what waits and can be read. Raises Fenced, and MailSourceError; then new mail goes first in the next session."""
         try:
             await self._know_legacy(source)
-            while uids := uid_ranges.first_uids(self._waiting.uids, MAILS_AT_ONCE):
+            ready = self._waiting.uids  # and nothing that comes while we wait
+            if ready and not await self._seen():
+                return
+            while uids := uid_ranges.first_uids(ready, MAILS_AT_ONCE):
                 await self._after_commit(source, uids)
-                self._waiting = with_settled(self._waiting, uid_ranges.ranges_of(uids))
+                done = uid_ranges.ranges_of(uids)
+                ready = uid_ranges.without(ready, done)
+                self._waiting = with_settled(self._waiting, done)
                 self._watch.settled(len(uids))
         except MailSourceError as error:
             self.refused = True

@@ -157,7 +157,7 @@ def make_ownership(
         board.put(watches)
         reporter = ReporterParts(owner=owner, records=records, watches=watches, clock=time.monotonic)
         pollers = [_poller(parts, shared, owner, watch, stop) for watch in watches]
-        return [*pollers, Reporter(reporter, stop), EndsWatch(owner, time.monotonic, stop)]
+        return [*pollers, Reporter(reporter, stop), EndsWatch(owner, stop)]
 
     return Ownership(
         OwnershipParts(
@@ -193,7 +193,7 @@ def _poller(
 ) -> FolderPoller:
     inbound = parts.settings.inbound
     section = parts.settings.mailboxes[watch.identity.mailbox]
-    settler = Settler(section, watch)
+    settler = Settler(section, watch, owner.seen)
     taker = Taker(
         TakerParts(
             identity=watch.identity,

@@ -1,11 +1,14 @@
 """Transactions of the inbound service whose end the broker forgot to mark: nothing is lost, nothing doubled, and all can be read again."""
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
+from fakes.inbound_process import wait_until
 from fakes.memory_log import MemoryLog, MemoryWriter
 from postlane.adapters.avro_codec import Codec
 from postlane.adapters.http_health import Health
@@ -15,13 +18,13 @@ from postlane.core.events.received import MailboxCursor, MailReceived, ParseStat
 from postlane.core.metrics import INBOUND_METRICS
 from postlane.core.polling import transaction_marks as marks
 from postlane.core.polling.cursor_keys import cursor_key
-from postlane.inbound import forgotten_ends
+from postlane.inbound import forgotten_ends, partition
 from postlane.inbound.cursors import CursorReader
 from postlane.inbound.forgotten_ends import ForgottenEnds, marked
 from postlane.inbound.partition import PartitionOwner
 from postlane.inbound.topics import InboundTopics
 from postlane.inbound.watch import KafkaWatch
-from postlane.ports import LogRecord, NewRecord, TopicPartition, TransactionAborted
+from postlane.ports import LogRecord, LogUnavailable, NewRecord, TopicPartition, TransactionAborted
 
 CODEC = Codec()
 TOPICS = InboundTopics.with_prefix("", 2)
@@ -88,6 +91,19 @@ class Desk:
         self.writer = self.owner()
         ends = ForgottenEnds(self.reader, 0)
         return ends.end(self.writer, "0-new-1", TOPICS.written_beside_cursors(), aborted)
+
+    async def partition_owner(self) -> PartitionOwner:
+        owner = PartitionOwner(0, self.log.writer("inbound-0"), self.reader, kafka_watch())
+        await owner.take_over()
+        return owner
+
+    async def kill(self, owner: PartitionOwner, tasks: Sequence[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.log.leaderless = set()
+        self.log.before = lambda _operation: None
+        owner.drop()
 
     def records(self, at: TopicPartition) -> list[LogRecord]:
         return [one for batch in self.log.read(at, 0, self.log.bounds(at).end, 0.1) for one in batch]
@@ -232,9 +248,57 @@ def test_the_end_of_a_forgotten_end_may_be_forgotten_as_well(desk: Desk) -> None
     assert (desk.uid(), desk.uids()) == (3, [1, 2, 3])
 
 
-async def test_what_the_abort_of_a_later_transaction_undid_is_written_again(desk: Desk) -> None:
-    owner = PartitionOwner(0, desk.log.writer("inbound-0"), desk.reader, kafka_watch())
-    await owner.take_over()
+def test_an_end_that_is_cut_off_leaves_no_cursor_without_its_events(desk: Desk) -> None:
+    desk.transact(event(2, MAIN[0]), cursor(2), forgotten={MAIN[0]})
+    commits = count_calls(desk.log, "commit", fail_at=2)
+    with pytest.raises(LogUnavailable):
+        desk.take_over()  # and dies in the middle of the last commit
+    assert commits() == 2
+    desk.log.before = lambda _operation: None
+    desk.take_over()
+    assert (desk.uid(), desk.uids()) == (1, [1])
+
+
+async def test_nothing_new_is_begun_before_the_last_can_be_read(desk: Desk) -> None:
+    """Else the abort of what is begun, as when its owner is killed, would be marked for what was committed, too."""
+    owner = await desk.partition_owner()
+    desk.log.leaderless = {OWN, MAIN[0]}
+    asked, commits = count_calls(desk.log, "ends"), count_calls(desk.log, "commit", fail_at=2)
+    writes = [asyncio.create_task(owner.write([event(uid, MAIN[0]), cursor(uid)])) for uid in (2, 3)]
+    await wait_until(lambda: desk.log.hidden(OWN) is not None)
+    before = asked()
+    await wait_until(lambda: asked() > before + 2 or commits() == 2)
+    assert not any(write.done() for write in writes)
+    await desk.kill(owner, writes)
+    desk.take_over()
+    assert (desk.uid(), desk.uids()) == (2, [1, 2])
+
+
+async def test_whoever_waits_until_it_is_seen_is_not_held_up_by_others_for_ever(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(partition, "STUCK_SECONDS", 0.0)
+    owner = await desk.partition_owner()
+    other = desk.owner(1)
+    other.stage(marked([event(9, MAIN[0], "other")], TopicPartition(OWN.topic, 1), "1-x-1"))
+    await owner.write([event(2, MAIN[0]), cursor(2)])
+    assert not await owner.seen()
+    other.commit()
+    assert await owner.seen()
+    assert (desk.uid(), desk.uids()) == (2, [1, 2, 9])
+    owner.drop()
+
+
+async def test_what_the_abort_of_a_later_transaction_undid_is_written_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which can happen only where somebody else hides for long whether it was marked."""
+    monkeypatch.setattr(partition, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(partition, "STUCK_SECONDS", 0.0)
+    owner = await desk.partition_owner()
+    other = desk.owner(1)
+    other.stage(marked([event(9, MAIN[0], "other")], TopicPartition(OWN.topic, 1), "1-x-1"))
     desk.log.leaderless = {MAIN[0]}
     await owner.write([event(2, MAIN[0]), cursor(2)])
     desk.log.leaderless = set()
@@ -246,8 +310,24 @@ async def test_what_the_abort_of_a_later_transaction_undid_is_written_again(desk
 
     desk.log.before = fail_once
     await owner.write([event(3, MAIN[0]), cursor(3)])
-    assert (desk.uid(), desk.uids()) == (3, [1, 2, 3])
+    other.commit()
+    assert await owner.seen()
+    assert (desk.uid(), desk.uids()) == (3, [1, 2, 3, 9])
     owner.drop()
+
+
+def count_calls(log: MemoryLog, wanted: str, fail_at: int | None = None) -> Callable[[], int]:
+    """How often this was asked for since; from the given time on it fails."""
+    calls, before = Counter[str](), log.before
+
+    def note(operation: str) -> None:
+        before(operation)
+        calls[operation] += 1
+        if operation == wanted and fail_at is not None and calls[wanted] >= fail_at:
+            raise LogUnavailable("a fault for a test")
+
+    log.before = note
+    return lambda: calls[wanted]
 
 
 def kafka_watch() -> KafkaWatch:

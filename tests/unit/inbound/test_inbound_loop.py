@@ -24,13 +24,14 @@ from postlane.core.partitioner import partition_of
 from postlane.core.polling import transaction_marks as marks
 from postlane.core.polling.quarantine import decode_quarantine
 from postlane.core.ticket_marks import SigningKeys
-from postlane.inbound import ends_watch
+from postlane.inbound import ends_watch, partition
 from postlane.inbound.feedback import Tell, no_listener
 from postlane.ports import (
     LogRecord,
     LogUnavailable,
     MailSource,
     MailSourceError,
+    NewRecord,
     TopicPartition,
     TransactionAborted,
 )
@@ -475,18 +476,60 @@ async def test_consumers_wait_no_longer_than_it_takes_to_see_a_forgotten_end(
 ) -> None:
     """No further mail comes, so that nothing else would end it."""
     monkeypatch.setattr(ends_watch, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(ends_watch, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(partition, "STILL_SECONDS", 0.0)
     async with world.process(start="all"):
         await wait_until(lambda: bool(world.reader.cursors()))
-        world.log.leaderless = {TopicPartition("mail.inbound", number) for number in range(PARTITIONS)}
+        places = [TopicPartition("mail.inbound", number) for number in range(PARTITIONS)]
+        world.log.leaderless = {*places}
         world.server.deliver(mail(1))
-        await world.settled()
+        await wait_until(lambda: any(world.log.hidden(at) for at in places))
         world.log.leaderless = set()
         records = await wait_for_records(world, 2)
     first, second = records
     assert first.value == second.value
     assert not marks.is_repetition(first.headers)
     assert marks.is_repetition(second.headers)
+
+
+async def test_mail_is_not_deleted_before_its_event_can_be_read(world: World) -> None:
+    """Till then the event may be undone, by the abort of a later transaction, and the mail be all that is left."""
+    cursors = TopicPartition("mail.inbound.cursor", partition_of(b"support", PARTITIONS))
+    asked = Counter[str]()
+    async with world.process(start="all", after="delete") as process:
+        await wait_until(lambda: bool(world.reader.cursors()))
+        world.log.leaderless = {cursors, *(TopicPartition("mail.inbound", n) for n in range(PARTITIONS))}
+        world.server.deliver(mail(1))
+        await wait_until(lambda: world.log.hidden(cursors) is not None)
+        world.log.before = lambda operation: asked.update([operation])
+        await wait_until(lambda: asked["ends"] > 2)
+        assert len(world.server.folder().mails) == 1
+        await process.dies()
+    world.log.leaderless = set()
+    async with world.process("two", start="all", after="delete"):
+        events = await world.produced(1)
+        await wait_until(lambda: not world.server.folder().mails)
+    assert {*numbers(events)} == {1}  # and perhaps its repetition
+
+
+async def test_mail_flows_but_stays_where_it_is_while_others_hide_its_events(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partition, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(partition, "STUCK_SECONDS", 0.0)
+    other = world.log.writer("somebody-else")
+    other.take_over()
+    async with world.process(start="all", after="delete"):
+        await wait_until(lambda: bool(world.reader.cursors()))
+        places = [TopicPartition("mail.inbound", number) for number in range(PARTITIONS)]
+        other.stage([NewRecord(to=at, key=None, value=b"") for at in places])
+        for number in (1, 2):
+            world.server.deliver(mail(number))
+            await wait_until(lambda expected=number: world.reader.cursor("support").uid == expected)  # type: ignore[misc]
+        assert len(world.server.folder().mails) == 2
+        other.abort()
+        world.server.deliver(mail(3))
+        await wait_until(lambda: not world.server.folder().mails)
+        assert numbers(world.reader.events()) == [1, 2, 3]
 
 
 async def wait_for_records(world: World, count: int) -> list[LogRecord]:
