@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +13,7 @@ from postlane.core.events.status import Origin
 from postlane.core.sending.lane_mail import Aborted, CommitBatch, Committed, CutDue, Event, Staged, WriteBatch
 from postlane.core.sending.lanes import Lanes
 from postlane.core.sending.pointers import encode_pointers
+from postlane.outbound.forgotten_ends import CommittedEnds
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.records import Claims, Cut, RecordWriter, StagedRecords, origin_of
 from postlane.ports import (
@@ -60,6 +61,7 @@ class CommitterParts:
     writer: LogWriter
     member: GroupMember
     records: RecordWriter
+    ends: CommittedEnds
     blobs: BlobStore
     gauges: Gauges
     committed: Callable[[WriteBatch], None]
@@ -97,6 +99,7 @@ class Committer:
     def cut_off(self) -> None:
         """Stop at once and give the transactional id up."""
         self._task.cancel()
+        self._parts.ends.give_up()
         # Another thread: the writer's own may be repeating a commit, and close() is what ends that.
         asyncio.get_running_loop().run_in_executor(None, self._parts.writer.close)
         self._thread.shutdown(wait=False)
@@ -178,7 +181,23 @@ class Committer:
         point = CommitPoint(self.staged.base, encode_pointers(self.staged.pointers))
         points = ((self._parts.main, point),)
         await loop.run_in_executor(self._thread, writer.commit, self._parts.member, points)
+        await self._see({record.to: at for record, at in zip(staged.records, offsets, strict=True)}, point)
         self._forget_ended()
+
+    async def _see(self, written: Mapping[TopicPartition, int], point: CommitPoint) -> None:
+        """What is committed can be read, and so cannot be undone any more. Raises Fenced, EndUndone."""
+        failures = 0
+        while True:
+            try:
+                await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._parts.ends.see, written, point
+                )
+            except (TransactionAborted, LogUnavailable) as error:
+                log.warning("commit_not_seen", partition=self._parts.partition, reason=str(error))
+                await asyncio.sleep(BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)])
+                failures += 1
+            else:
+                return
 
     async def _stage(self, batch: WriteBatch) -> tuple[StagedRecords, list[int]]:
         """The batch lies in Kafka, uncommitted; what is refused of it has been made smaller."""

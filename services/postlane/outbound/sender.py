@@ -15,6 +15,7 @@ from postlane.core.sending.scribe import Scribe
 from postlane.outbound.alarms import Alarms, look
 from postlane.outbound.committer import CommitterParts
 from postlane.outbound.control_watch import ControlWatch
+from postlane.outbound.forgotten_ends import CommittedEnds, EndsParts
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.holds import Holds
 from postlane.outbound.intake import Intake
@@ -166,8 +167,17 @@ class Sender:
         scribe = Scribe(
             topic=topics.main, topic_id=found.topic_id, partition=partition, instance=self.parts.instance
         )
+        main = TopicPartition(topics.main, partition)
+        ends = EndsParts(
+            event_log=self.parts.take_over.event_log,
+            topics=topics,
+            writer=taken.writer,
+            member=self._member,
+            main=main,
+        )
         committing = CommitterParts(
-            main=TopicPartition(topics.main, partition),
+            main=main,
+            ends=CommittedEnds(ends, found.point),
             writer=taken.writer,
             member=self._member,
             records=self.parts.records(partition),

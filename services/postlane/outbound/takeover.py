@@ -7,16 +7,15 @@ import structlog
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.core.events.status import MailStatus
-from postlane.core.events.trail import BadTrail, Done, Put, Resolution, Resolved, decode, encode
+from postlane.core.events.trail import BadTrail, Done, Put, decode
 from postlane.core.sending.lane_mail import Recovered
 from postlane.core.sending.recovery import Found, JournalFold, Plan, StatusFold, conclude, plan_recovery
 from postlane.outbound.control import ControlReader, Wishes
+from postlane.outbound.forgotten_ends import find_hidden
 from postlane.outbound.topics import OutboundTopics
-from postlane.ports import EventLog, LogRecord, LogWriter, NewRecord, TopicPartition
+from postlane.ports import CommitPoint, EventLog, LogWriter, TopicPartition
 
 READ_SECONDS_MAX = 60.0  # longer than the transaction timeout: an open transaction below the end is then over
-
-NO_OFFSET = 10**18 - 1  # no dead letter will ever stand there
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +25,7 @@ class TakenOver:
     """A partition that is ours, with what is known of it and wanted of it."""
 
     topic_id: str
+    point: CommitPoint  # what the group has committed
     recovered: Recovered
     alarms: tuple[str, ...]
     wishes: Wishes
@@ -69,7 +69,9 @@ class TakeOver:
         alarms = revealed + plan.alarms
         if recovered.truncated and not plan.truncated:
             alarms += (f"{topics.main} has lost its end: what was sent of it since may be sent again",)
-        return TakenOver(topic_id, recovered, alarms, self.control.read(partition))
+        # Metadata without pointers has everything rebuilt, as it was just now.
+        point = commit or CommitPoint(recovered.base, "")
+        return TakenOver(topic_id, point, recovered, alarms, self.control.read(partition))
 
     def _reveal(self, writer: LogWriter, partition: int) -> tuple[str, ...]:
         """Make records readable whose transaction has ended without saying so in their partition; what was found.
@@ -78,15 +80,13 @@ class TakeOver:
         end of a transaction for a deleted one and never marks the end there. What the same transactional id commits next is marked
         for both. The hidden records are facts, so they must count, and the last of each partition can be said twice.
         """
-        topics = self.topics
-        places = (TopicPartition(topic, partition) for topic in (topics.retry, topics.status, topics.dlq))
-        hidden = [record for at in places if (record := self.event_log.hidden(at)) is not None]
-        if hidden:
-            writer.stage([_resolve_nothing(r.at) if r.at.topic == topics.dlq else _again(r) for r in hidden])
+        hidden = find_hidden(self.event_log, self.topics, partition)
+        if hidden.last:
+            writer.stage(hidden.repetitions())
             writer.commit()
         return tuple(
             f"{record.at.topic}: a transaction up to offset {record.offset} was never marked as ended by the broker; it is now"
-            for record in hidden
+            for record in hidden.last
         )
 
     def _read_journal(self, at: TopicPartition, plan: Plan, end: int) -> JournalFold:
@@ -117,18 +117,3 @@ class TakeOver:
                         "status_record_unreadable", topic=at.topic, offset=record.offset, reason=str(error)
                     )
         return fold
-
-
-def _again(record: LogRecord) -> NewRecord:
-    return NewRecord(to=record.at, key=record.key, value=record.value, headers=record.headers)
-
-
-def _resolve_nothing(at: TopicPartition) -> NewRecord:
-    """A dead letter said twice would be replayed twice."""
-    nothing = Resolved(
-        dead_offset=NO_OFFSET,
-        resolution=Resolution.DISCARDED,
-        resolved_at_ms=0,
-        reason="no dead letter is meant: this record ends a transaction that the broker had forgotten",
-    )
-    return NewRecord(to=at, key=None, value=None, headers=encode(nothing))
