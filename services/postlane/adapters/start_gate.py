@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from postlane.adapters.avro_codec import Codec, Event
+from postlane.adapters.giving_up import GivenUp, in_daemon_thread, unless_stopped
 from postlane.adapters.process import CannotStart, Runtime
 from postlane.adapters.schema_registry import SchemaRefused, registry_of
 from postlane.adapters.topics import TopicAdmin, load_topics
@@ -51,7 +52,9 @@ async def _await(call: Callable[[], T], runtime: Runtime, component: str) -> T |
     failures = 0
     while not runtime.stop.is_set():
         try:
-            answer = await asyncio.to_thread(call)
+            answer = await unless_stopped(runtime.stop, in_daemon_thread(call))
+        except GivenUp:
+            return None
         except LogUnavailable as error:
             failures += 1
             runtime.health.set(component, False, str(error))  # which logs it, once

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import structlog
 
+from postlane.adapters.giving_up import GivenUp, unless_stopped
 from postlane.core.reconnect import reconnect_seconds
 from postlane.inbound.partition import PartitionOwner
 from postlane.inbound.watch import KafkaWatch
@@ -139,8 +140,10 @@ class Ownership:
         while not stop.is_set():
             owner, started = self._parts.owner(partition), time.monotonic()
             try:
-                await owner.take_over()
+                await unless_stopped(stop, owner.take_over())
                 await self._poll(owner, stop)
+            except GivenUp:
+                log.info("take_over_given_up", partition=partition)
             except Fenced as error:
                 self._parts.watch.fenced()
                 log.warning("partition_fenced", partition=partition, reason=str(error))

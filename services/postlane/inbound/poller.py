@@ -6,10 +6,12 @@ import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar, assert_never
 
 import structlog
 
+from postlane.adapters.giving_up import GivenUp, in_daemon_thread, unless_stopped
 from postlane.config.mailbox_section import MailboxSection
 from postlane.core.polling import mailbox as folders
 from postlane.core.polling import mailbox_opening as openings
@@ -51,10 +53,6 @@ class PollerParts:
     wait_seconds: float
 
 
-class Stopped(Exception):
-    """The poller is to end; what was waited for is given up."""
-
-
 class FolderPoller:
     """Runs until `stop` is set, then ends behind the transactions that are running."""
 
@@ -78,13 +76,13 @@ class FolderPoller:
         try:
             while not self._stop.is_set():
                 await self._one_session()
-        except Stopped:
+        except GivenUp:
             pass
         finally:
             self._parts.watch.forget()
 
     async def _one_session(self) -> None:
-        """From connecting until it fails; then the pause that the failure calls for. Raises Fenced, Stopped."""
+        """From connecting until it fails; then the pause that the failure calls for. Raises Fenced, GivenUp."""
         source, delay = self._parts.connect(), 0.0
         try:
             await self._session(source)
@@ -99,7 +97,7 @@ class FolderPoller:
         except LogUnavailable as error:
             delay = self._delay()
             self._parts.watch.failed(str(error), "kafka", delay)
-        except (Fenced, Stopped):
+        except (Fenced, GivenUp):
             raise
         except Exception as error:
             if self._parts.owner.broken:
@@ -153,7 +151,7 @@ class FolderPoller:
     # Opening
 
     async def _opened(self, source: MailSource) -> Progress:
-        """Where to go on in the folder, made durable where it is new. Raises Stopped."""
+        """Where to go on in the folder, made durable where it is new. Raises GivenUp."""
         parts, now = self._parts, datetime.now(UTC)
         folder = await self._unless_stopped(self._selected(source))
         parts.watch.connected()
@@ -205,18 +203,8 @@ class FolderPoller:
     async def _known(self) -> set[str]:
         """All that `mail.inbound` still has of the mailbox: a restored mail may say that it arrived today."""
         parts = self._parts
-        return set(await asyncio.to_thread(parts.reader.produced_hashes, parts.identity.mailbox, None))
+        read = partial(parts.reader.produced_hashes, parts.identity.mailbox, None)
+        return set(await self._unless_stopped(in_daemon_thread(read)))
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Its result; given up as soon as the poller is to stop. Raises Stopped."""
-        running = asyncio.create_task(work)
-        stopping = asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                return running.result()
-            raise Stopped
-        finally:
-            stopping.cancel()
-            running.cancel()
-            await asyncio.gather(running, stopping, return_exceptions=True)
+        return await unless_stopped(self._stop, work)

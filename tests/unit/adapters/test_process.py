@@ -93,6 +93,31 @@ def test_a_drain_that_hangs_in_a_thread_is_cut_off(name: str, other: str) -> Non
     assert "stop_overdue" in err
 
 
+def test_a_service_that_still_asks_for_its_topics_stops_without_an_answer() -> None:
+    body = """
+    import socket
+    from postlane.adapters.start_gate import await_topics
+    silent = socket.create_server(("127.0.0.1", 0))
+    settings = Settings(
+        http={"port": 0},
+        logs={"format": "json"},
+        kafka={"bootstrap_servers": f"127.0.0.1:{silent.getsockname()[1]}"},
+        outbound={"drain_seconds": 0.2},
+    )
+    async def service(settings, runtime):
+        asking = asyncio.create_task(await_topics(settings, ("mail.outbound",), runtime))
+        (await asyncio.to_thread(silent.accept))
+        print("ready", flush=True)
+        assert not await asking
+    """
+    with _start(body) as process:
+        _wait_until_ready(process)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "stop_overdue" not in err
+
+
 def test_a_refusal_to_start_is_one_line_per_fault_and_exit_two() -> None:
     body = """
     async def service(settings, runtime):

@@ -471,6 +471,22 @@ async def test_a_mailbox_goes_on_where_the_broker_forgot_to_mark_an_end(world: W
     assert numbers(events) == [1, 2, 3]
 
 
+async def test_a_poller_that_still_takes_over_stops_at_once(world: World) -> None:
+    """Kafka does not answer, and nothing that is taken over needs to be finished."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def never(operation: str) -> None:
+        if operation == "take_over":
+            loop.call_soon_threadsafe(asked.set)
+            raise LogUnavailable("a fault for a test")
+
+    world.log.before = never
+    async with world.process(inbound={"drain_seconds": 60.0}) as process:
+        await asked.wait()
+        await process.ends()
+
+
 async def test_consumers_wait_no_longer_than_it_takes_to_see_a_forgotten_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
