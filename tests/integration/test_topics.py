@@ -149,3 +149,12 @@ def test_an_unreadable_declaration_is_named(tmp_path: Path, kafka: KafkaSection)
     missing.write_text("[[[")
     with pytest.raises(BadTopics, match=r"topics\.toml"):
         load_topics(kafka, ONE_BROKER, missing)
+
+
+def test_a_topic_that_another_broker_does_not_know_yet_counts_as_missing(
+    admin: TopicAdmin, wanted: list[WantedTopic]
+) -> None:
+    admin.apply(wanted)
+    name = wanted[0].name
+    configs = admin._configs([name, f"{name}.not-there"])  # brokers that disagree cannot be had at will
+    assert [*configs] == [name]

@@ -157,8 +157,11 @@ class TopicAdmin:
         answers = self._client.describe_configs(resources, request_timeout=self._answer_seconds)
         configs = {}
         for resource, answer in answers.items():
-            entries = self._wait(answer, f"topic {resource.name}", LogUnavailable)
-            configs[resource.name] = {key: entry.value or "" for key, entry in entries.items()}
+            # Another broker than the one that told of the topic may not know it yet, or not any more.
+            unknown = KafkaError.UNKNOWN_TOPIC_OR_PART
+            entries = self._wait(answer, f"topic {resource.name}", LogUnavailable, unknown)
+            if entries is not None:
+                configs[resource.name] = {key: entry.value or "" for key, entry in entries.items()}
         return configs
 
     def _create(self, topic: WantedTopic) -> None:
