@@ -3,11 +3,13 @@
 cursor-first     the cursor is committed before the events that it covers
 cursor-last      the events are committed before their cursor
 settle-first     mail is deleted from its mailbox before its event is durable
-no-fence         a new owner reads the cursors before it has fenced the former one
+no-fence         a new owner reads the cursors, and fences the former one a while later; nobody hears that the group gives partitions away
+deaf             only the latter: where owners are fenced, it does no harm, and nothing is to be found
 no-hashes        a folder with a new UIDVALIDITY is scanned without asking what was produced already
 no-blob          an event names raw bytes that were not stored
 """
 
+import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -16,13 +18,14 @@ from postlane.adapters.blob_directory import BlobDirectory
 from postlane.adapters.imap_source import ImapSource
 from postlane.adapters.kafka_writer import KafkaWriter
 from postlane.core.events.mail import BlobRef
-from postlane.core.events.received import MailboxCursor
 from postlane.inbound.cursors import CursorReader
+from postlane.inbound.ownership import Ownership
 from postlane.inbound.partition import PartitionOwner
 from postlane.ops.cli import main
 from postlane.ports import NewRecord
 
 PROGRAM = "chaos.inbound.planted"
+CARELESS_SECONDS = 3.0  # a poller that was stopped goes on within it
 
 
 def _cursor_apart(*, first: bool) -> None:
@@ -51,14 +54,22 @@ def _settle_first() -> None:
     ImapSource.fetch = eager  # type: ignore[method-assign]
 
 
-def _no_fence() -> None:
-    async def careless(self: PartitionOwner) -> None:
-        def blocking() -> dict[tuple[str, str], MailboxCursor]:
-            cursors = self._reader.cursors(self.partition)
-            self._writer.take_over()
-            return cursors
+def _deaf() -> None:
+    def unheard(self: Ownership, partitions: Sequence[int]) -> None:
+        del self, partitions
 
-        self.cursors = await self._persistently(blocking)
+    Ownership.lost = unheard  # type: ignore[method-assign]
+
+
+def _no_fence() -> None:
+    _deaf()
+    take_over = PartitionOwner.take_over
+
+    async def careless(self: PartitionOwner) -> None:
+        cursors = await asyncio.to_thread(self._reader.cursors, self.partition)
+        await asyncio.sleep(CARELESS_SECONDS)
+        await take_over(self)
+        self.cursors = cursors
 
     PartitionOwner.take_over = careless  # type: ignore[method-assign]
 
@@ -87,6 +98,7 @@ BUGS: dict[str, Callable[[], None]] = {
     "cursor-first": lambda: _cursor_apart(first=True),
     "cursor-last": lambda: _cursor_apart(first=False),
     "settle-first": _settle_first,
+    "deaf": _deaf,
     "no-fence": _no_fence,
     "no-hashes": _no_hashes,
     "no-blob": _no_blob,

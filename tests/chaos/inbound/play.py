@@ -14,7 +14,7 @@ from chaos.inbound.mail_server import MailServer
 from chaos.inbound.mailboxes import polled
 from chaos.inbound.planted import PROGRAM
 from chaos.inbound.run import Run
-from chaos.inbound.schedule import Kind
+from chaos.inbound.schedule import Kind, counts
 from chaos.inbound.verdict import Findings, Verdict, judge
 from chaos.inbound.wire import Act, Wire, plan_snag
 from chaos.run import RunFault, end_when_asked, say
@@ -24,6 +24,7 @@ from localstack.server import ServerFault
 
 SECONDS_PER_MAIL_MAX = 0.2
 SECONDS_MAX_BASE = 240.0
+SECONDS_PER_LOSS_MAX = 150.0
 LINES_SHOWN = 40
 
 
@@ -39,7 +40,8 @@ class Order:
     @property
     def seconds_max(self) -> float:
         """When nobody waits any more."""
-        return SECONDS_MAX_BASE + SECONDS_PER_MAIL_MAX * self.mails
+        losses = counts(self.mails, self.brokers).get(Kind.BROKER_LOSS, 0)
+        return SECONDS_MAX_BASE + SECONDS_PER_MAIL_MAX * self.mails + SECONDS_PER_LOSS_MAX * losses
 
 
 async def play(folder: Path, order: Order, seconds_max: float) -> bool:
@@ -89,6 +91,7 @@ def _report(run: Run, verdict: Verdict | None, trouble: list[str], order: Order)
         "stops": done[Kind.STOP],
         "leaves": done[Kind.LEAVE],
         "broker_restarts": done[Kind.BROKER_RESTART] + done[Kind.BROKER_CRASH],
+        "broker_losses": done[Kind.BROKER_LOSS],
         "imap_cuts": done[Kind.IMAP_CUT] + snags[Act.CUT] + snags[Act.CUT_UNHEARD],
         "imap_stalls": done[Kind.IMAP_STALL] + snags[Act.STALL] + snags[Act.STALL_UNHEARD],
         "mail_server_restarts": done[Kind.MAIL_SERVER_RESTART] + done[Kind.RESTORE],

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from chaos.fleet import Fleet
+from chaos.fleet import Fleet, Member
 from chaos.inbound.audit import Auditor, Tail
 from chaos.inbound.mail_server import MailServer
 from chaos.inbound.mailboxes import PLACES
@@ -32,6 +32,7 @@ VISIT_SECONDS_MAX = 1.0
 AUDIT_SECONDS = 1.0
 FETCH_SECONDS_MAX = 5.0  # so long a kill waits for a poller at work
 WORK_SECONDS_MAX = 0.3  # a few mails are made events, committed and settled within it
+GOES_ON_MAILS = 5  # become events while one of three brokers is away
 RENUMBERED = 3  # folders of all that there are
 GAP_SECONDS_MAX = (
     2.0  # between two disturbances, when many are due at once: a poller must come to work to be hit there
@@ -51,7 +52,7 @@ class Run:
         self.wire = wire
         self.fleet = fleet
         self.letters = plan_letters(mails, self.seed)
-        self.schedule = plan_schedule(mails, self.seed, SESSION_TIMEOUT_SECONDS)
+        self.schedule = plan_schedule(mails, self.seed, SESSION_TIMEOUT_SECONDS, len(site.cluster.brokers))
         self.delivered: list[Letter] = []
         self._backlog = max(BACKLOG_MAILS.start, min(BACKLOG_MAILS.stop, round(BACKLOG_SHARE * mails)))
         self.done: Counter[Kind] = Counter()
@@ -114,7 +115,7 @@ class Run:
         while True:
             if died := self.fleet.died():
                 raise RunFault(died[0])
-            if self.progress != before:
+            if self.progress != before or self._broker.locked():
                 before, since = self.progress, time.monotonic()
             self._stands_still = time.monotonic() - since > QUIET_SECONDS_MAX
             await asyncio.sleep(LOOK_SECONDS)
@@ -170,6 +171,7 @@ class Run:
             Kind.LEAVE: self._leave,
             Kind.BROKER_RESTART: self._restart_broker,
             Kind.BROKER_CRASH: self._restart_broker,
+            Kind.BROKER_LOSS: self._lose_brokers,
             Kind.IMAP_CUT: self._cut,
             Kind.IMAP_STALL: self._stall,
             Kind.MAIL_SERVER_RESTART: self._restart_mail_server,
@@ -180,20 +182,23 @@ class Run:
         self.done[disturbance.kind] += 1
 
     async def _kill(self, disturbance: Disturbance) -> None:
-        """While it takes mail: somewhere between the fetch and what is done after the commit."""
-        rnd = random.Random(f"{self.seed}:kill:{disturbance.at}")
-        port = await self.wire.next_fetch(FETCH_SECONDS_MAX)
-        await asyncio.sleep(rnd.uniform(0.0, WORK_SECONDS_MAX))
-        poller = (port and self.fleet.pick_at(port)) or await pick_when_free(self.fleet)
+        poller = await self._at_work(disturbance)
         await asyncio.to_thread(self.fleet.kill, poller)
         await asyncio.sleep(disturbance.pause_seconds)
         await asyncio.to_thread(self.fleet.start)
 
     async def _stop(self, disturbance: Disturbance) -> None:
-        poller = await pick_when_free(self.fleet)
+        poller = await self._at_work(disturbance)
         self.fleet.pause(poller)
         await asyncio.sleep(disturbance.pause_seconds)
         self.fleet.resume(poller)
+
+    async def _at_work(self, disturbance: Disturbance) -> Member:
+        """One that takes mail: somewhere between the fetch and what is done after the commit."""
+        rnd = random.Random(f"{self.seed}:{disturbance.kind}:{disturbance.at}")
+        port = await self.wire.next_fetch(FETCH_SECONDS_MAX)
+        await asyncio.sleep(rnd.uniform(0.0, WORK_SECONDS_MAX))
+        return (port and self.fleet.pick_at(port)) or await pick_when_free(self.fleet)
 
     async def _leave(self, disturbance: Disturbance) -> None:
         del disturbance
@@ -208,6 +213,23 @@ class Run:
                 crash=disturbance.kind is Kind.BROKER_CRASH,
                 pause_seconds=disturbance.pause_seconds,
             )
+
+    async def _lose_brokers(self, disturbance: Disturbance) -> None:
+        """One is killed; with it away everything goes on. Then another one, killed or shut down in its turn: nothing can be committed."""
+        async with self._broker:
+            nodes = [broker.node_id for broker in self.site.cluster.brokers]
+            turn = self.done[Kind.BROKER_LOSS]
+            first, second = nodes[turn % len(nodes)], nodes[(turn + 1) % len(nodes)]
+            await asyncio.to_thread(self.site.cluster.take_away, first, crash=True)
+            await asyncio.sleep(disturbance.alone_seconds)
+            enough = min(self.progress + GOES_ON_MAILS, len(self.letters))
+            await until(partial(self._has_reached, enough))
+            await asyncio.to_thread(self.site.cluster.take_away, second, crash=turn % 2 == 0)
+            say(f"brokers {first} and {second} are away")
+            await asyncio.sleep(disturbance.pause_seconds)
+            await asyncio.to_thread(self.site.cluster.give_back, first)
+            await asyncio.to_thread(self.site.cluster.give_back, second)
+            say("all brokers are back")
 
     async def _cut(self, disturbance: Disturbance) -> None:
         await self.wire.cut(disturbance.pause_seconds)

@@ -8,6 +8,9 @@ POLLERS = 2  # at the least
 FIRST_SHARE, LAST_SHARE = 0.02, 0.97
 FULL_RUN_MAILS = 5000
 KILLS_MIN = 6
+STOPS_MIN = 2
+LOSSES = 3  # each of three brokers goes first once
+LOSS_LAST_SHARE = 0.9  # there must be mail left to go on with
 
 
 class Kind(StrEnum):
@@ -18,6 +21,7 @@ class Kind(StrEnum):
     LEAVE = "leave"  # SIGTERM a poller
     BROKER_RESTART = "broker_restart"
     BROKER_CRASH = "broker_crash"
+    BROKER_LOSS = "broker_loss"  # of three: one goes, then another one, then they come back
     IMAP_CUT = "imap_cut"  # all IMAP connections are reset, and for a while none is let in
     IMAP_STALL = "imap_stall"  # not a byte passes for a while, in no connection
     MAIL_SERVER_RESTART = "mail_server_restart"
@@ -41,32 +45,53 @@ FULL_RUN = {
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """`pause_seconds` = until the replacement starts, the process goes on, or the server is back or lets connections in."""
+    """`pause_seconds` = until the replacement starts, the process goes on, or the server is back or lets connections in.
+
+    At a loss it is the time without a majority; `alone_seconds` lie between the first broker and the second.
+    """
 
     kind: Kind
     at: int
     pause_seconds: float
+    alone_seconds: float = 0.0
 
 
-def counts(mails: int) -> dict[Kind, int]:
-    """How often each kind comes: in small runs less, but at least once, and `KILLS_MIN` kills."""
+def counts(mails: int, brokers: int = 1) -> dict[Kind, int]:
+    """How often each kind comes: in small runs less, but at least once, and `KILLS_MIN` kills; of three brokers some are lost instead."""
     planned = {kind: max(1, round(count * mails / FULL_RUN_MAILS)) for kind, count in FULL_RUN.items()}
-    return planned | {Kind.KILL: max(KILLS_MIN, planned[Kind.KILL])}
+    planned |= {
+        Kind.KILL: max(KILLS_MIN, planned[Kind.KILL]),
+        Kind.STOP: max(STOPS_MIN, planned[Kind.STOP]),
+    }
+    if brokers > 1:
+        planned |= {Kind.BROKER_RESTART: 0, Kind.BROKER_CRASH: 0, Kind.BROKER_LOSS: LOSSES}
+    return planned
 
 
-def plan_schedule(mails: int, seed: int, session_timeout_seconds: float) -> list[Disturbance]:
+def plan_schedule(
+    mails: int, seed: int, session_timeout_seconds: float, brokers: int = 1
+) -> list[Disturbance]:
     """All disturbances in their order."""
     rnd = random.Random(f"{seed}:schedule")
+    planned = counts(mails, brokers)
+    losses = planned.pop(Kind.BROKER_LOSS, 0)
     plan = [
         Disturbance(
             kind,
             round(mails * rnd.uniform(FIRST_SHARE, LAST_SHARE)),
             _pause_seconds(rnd, kind, index, session_timeout_seconds),
         )
-        for kind, count in counts(mails).items()
+        for kind, count in planned.items()
         for index in range(count)
     ]
+    plan += [_plan_loss(rnd, mails, (index + rnd.random()) / losses) for index in range(losses)]
     return sorted(plan, key=lambda disturbance: (disturbance.at, disturbance.kind))
+
+
+def _plan_loss(rnd: random.Random, mails: int, place: float) -> Disturbance:
+    """`place` between 0 and 1. Kafka misses a killed broker after 9 s, a transaction's records after 20 s, the transaction after 30 s."""
+    at = round(mails * (FIRST_SHARE + (LOSS_LAST_SHARE - FIRST_SHARE) * place))
+    return Disturbance(Kind.BROKER_LOSS, at, rnd.uniform(5.0, 35.0), rnd.uniform(0.0, 12.0))
 
 
 def _pause_seconds(rnd: random.Random, kind: Kind, index: int, session_timeout_seconds: float) -> float:

@@ -161,6 +161,17 @@ def test_a_full_run_has_all_that_was_promised_and_a_small_one_some_of_all() -> N
     assert counts(FULL_RUN_MAILS) == FULL_RUN
     assert FULL_RUN[Kind.KILL] >= 20
     assert FULL_RUN[Kind.STOP] >= 5
-    assert all(counts(100)[kind] for kind in Kind)
+    assert all(counts(100)[kind] for kind in Kind if kind is not Kind.BROKER_LOSS)
     stops = [it for it in plan_schedule(FULL_RUN_MAILS, 1, 4.0) if it.kind is Kind.STOP]
     assert {it.pause_seconds > 4.0 for it in stops} == {True, False}
+
+
+def test_of_three_brokers_some_are_lost_instead_of_restarted() -> None:
+    assert counts(800, 3) == counts(800) | {
+        Kind.BROKER_RESTART: 0,
+        Kind.BROKER_CRASH: 0,
+        Kind.BROKER_LOSS: 3,
+    }
+    losses = [it for it in plan_schedule(800, 7, 4.0, 3) if it.kind is Kind.BROKER_LOSS]
+    assert len(losses) == 3
+    assert all(0 < it.at < 800 * 0.95 for it in losses)
