@@ -1,16 +1,26 @@
 """The section of the configuration file about one mailbox."""
 
+import re
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from postlane.config.oauth_section import OAuthSection
 from postlane.config.secrets import Secret
 from postlane.config.section import Section
 from postlane.config.sections import Port, Tls
+
+SYSTEM_FLAGS = (
+    "\\Answered",
+    "\\Deleted",
+    "\\Draft",
+    "\\Flagged",
+    "\\Seen",
+)  # those that clients set (RFC 3501 section 2.3.2)
+_KEYWORD = re.compile(r'[^\x00-\x20\x7f-\U0010ffff(){%*"\\\]]+')  # an atom (RFC 3501 section 9)
 
 
 class AfterCommit(StrEnum):
@@ -29,10 +39,22 @@ class ImapClient(StrEnum):
     AIOIMAPLIB = "aioimaplib"
 
 
+def _readable_start(value: object) -> object:
+    if value in ("new", "all") or type(value) is date:
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError('it is "new", "all" or a date such as 2026-01-31') from None
+
+
+Start = Annotated[Literal["new", "all"] | date, BeforeValidator(_readable_start)]
+
+
 class MailboxSection(Section):
     """An IMAP account to be polled; the section's name is the mailbox's name in every event, so keep it."""
 
-    host: str = Field(description="the server's host name", examples=["imap.example.com"])
+    host: str = Field(min_length=1, description="the server's host name", examples=["imap.example.com"])
     port: Port = Field(993, description="993 with implicit, 143 with starttls or none")
     tls: Tls = Field(
         Tls.IMPLICIT, description="none sends everything readable, the password too; see allow_plaintext"
@@ -45,7 +67,7 @@ class MailboxSection(Section):
     allow_plaintext: bool = Field(
         False, description='with tls = "none", log in at another machine, too; without it only at this one'
     )
-    username: str = Field(description="login", examples=["support@example.com"])
+    username: str = Field(min_length=1, description="login", examples=["support@example.com"])
     password: Secret | None = Field(
         None,
         description='password of that login; also { file = "PATH" } or { env = "NAME" }',
@@ -63,7 +85,7 @@ class MailboxSection(Section):
         description="sessions that a process may have at this account at once; each folder takes one. Gmail allows 15, "
         "Microsoft 365 20, other mail programs included",
     )
-    start: Literal["new", "all"] | date = Field(
+    start: Start = Field(
         "new",
         description='a mailbox never seen before starts with "new" mail, "all" mail, or a date such as 2026-01-31; '
         "`postlane doctor` says how many mails that means",
@@ -82,6 +104,19 @@ class MailboxSection(Section):
     def folders(self) -> tuple[str, ...]:
         """All folders that are polled."""
         return (self.folder, *self.more_folders)
+
+    @field_validator("flag")
+    @classmethod
+    def _flag_can_be_set(cls, flag: str) -> str:
+        known = {system.lower().removeprefix("\\"): system for system in SYSTEM_FLAGS}
+        name = flag.lower().removeprefix("\\")
+        if name in known and not flag.startswith("\\"):
+            raise ValueError(f"the flag of that name is {known[name]}, in TOML '{known[name]}'")
+        if flag.startswith("\\") and name not in known:
+            raise ValueError(f"with a backslash there are only {', '.join(SYSTEM_FLAGS)}")
+        if not flag.startswith("\\") and not _KEYWORD.fullmatch(flag):
+            raise ValueError('a keyword is ASCII without spaces, control characters and any of (){%*"\\]')
+        return flag
 
     @model_validator(mode="after")
     def _logs_in_one_way(self) -> "MailboxSection":

@@ -19,21 +19,34 @@ def looks_secret(name: str) -> bool:
 
 
 def _resolve(value: Any) -> Any:
-    """Turn `{file = "..."}` or `{env = "..."}` into the secret it names; a plain string passes."""
-    if not isinstance(value, dict):
-        return value
+    """Turn `{file = "..."}` or `{env = "..."}` into the secret it names; a plain string passes. None of them may be empty."""
     match value:
+        case "":
+            raise ValueError("it is empty; give the secret, or leave the key out")
         case {"file": str(path), **rest} if not rest:
-            try:
-                return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-            except OSError as error:
-                raise ValueError(f"cannot read the secret file {path}: {error.strerror}") from None
+            return _read(path)
         case {"env": str(name), **rest} if not rest:
             if name not in os.environ:
                 raise ValueError(f"the environment variable {name} that should hold the secret is not set")
+            if not os.environ[name]:
+                raise ValueError(f"the environment variable {name} that should hold the secret is empty")
             return os.environ[name]
-        case _:
+        case dict():
             raise ValueError('a secret is a string, {file = "PATH"} or {env = "NAME"}')
+        case _:
+            return value
+
+
+def _read(path: str) -> str:
+    try:
+        secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"cannot read the secret file {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"the secret file {path} is not text in UTF-8") from None
+    if not secret:
+        raise ValueError(f"the secret file {path} is empty")
+    return secret
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_resolve)]

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -99,6 +100,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _mailboxes_have_names(self) -> "Settings":
+        for name in self.mailboxes:
+            if not name or not name.isprintable() or "/" in name:
+                # In keys on mail.inbound.cursor it stands before a slash and the folder: "a/b" with "c" would be "a" with "b/c".
+                raise ValueError(
+                    f"mailboxes: {name!r} is no name for a mailbox; leave out slashes and control characters"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _news_goes_another_way(self) -> "Settings":
         for name, relay in self.relays.items():
             if self.notify.mail is not None and self.notify.mail.is_account_of(relay):
@@ -153,10 +164,9 @@ def load_settings(path: Path | None = None) -> Settings:
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
         raise ConfigError("\n".join([*faults, *(_explain(place, detail) for detail in details)])) from None
-    except SettingsError as error:
-        # Its cause may quote the value, which may be a secret.
-        words = f"environment: {error}; write nested values as POSTLANE_SECTION__KEY=value"
-        raise ConfigError("\n".join([*faults, words])) from None
+    except SettingsError:
+        # Its words and its cause may hold the value, which may be a secret.
+        raise ConfigError("\n".join([*faults, *_unreadable_variables()])) from None
     if faults:
         raise ConfigError("\n".join(faults))
     return settings
@@ -182,6 +192,21 @@ def _unknown_variables() -> list[str]:
         and variable != CONFIG_PATH_VARIABLE
         and variable.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0].lower() not in Settings.model_fields
     ]
+
+
+def _unreadable_variables() -> list[str]:
+    """Variables that hold a list or a whole section and are no JSON. The value may be a secret, so it is not shown."""
+    source, found = EnvSettingsSource(Settings), []
+    for variable in sorted(name for name in os.environ if name.startswith(ENV_PREFIX)):
+        source.env_vars = {variable.lower(): os.environ[variable]}
+        try:
+            source()
+        except SettingsError:
+            found.append(
+                f'environment variable {variable}: a list is written as JSON here, such as \'["INBOX", "Junk"]\'; '
+                "of a section each key has a variable of its own, POSTLANE_SECTION__KEY=value"
+            )
+    return found
 
 
 def _unknown_sections(place: str, document: dict[str, Any]) -> list[str]:

@@ -31,18 +31,20 @@ def check_configuration(settings: Settings, file: Path | None) -> Iterator[Check
         )
     yield from _check_signing(settings.signing)
     yield from _check_reply_rules(settings.outbound.reply_rules_file)
-    plain = [
-        *(
-            f"relays.{name}"
-            for name, relay in settings.relays.items()
-            if _readable(relay.tls, relay.host) and relay.username
-        ),
-        *(f"mailboxes.{name}" for name, box in settings.mailboxes.items() if _readable(box.tls, box.host)),
-    ]
-    for place in plain:
-        yield warn(
-            place, 'tls = "none" sends the password readable over the network', "use starttls or implicit"
-        )
+    yield from _check_plaintext(settings)
+
+
+def _check_plaintext(settings: Settings) -> Iterator[Check]:
+    readable = 'tls = "none" sends the password readable over the network'
+    for name, relay in settings.relays.items():
+        if _readable(relay.tls, relay.host) and relay.username:
+            yield warn(f"relays.{name}", readable, "use starttls or implicit")
+    for name, box in settings.mailboxes.items():
+        if _readable(box.tls, box.host) and box.allow_plaintext:
+            yield warn(f"mailboxes.{name}", readable, "use starttls or implicit")
+        elif _readable(box.tls, box.host):
+            words = 'tls = "none" keeps us from logging in, for nothing secret is sent to another machine without TLS'
+            yield warn(f"mailboxes.{name}", words, "use starttls or implicit; else allow_plaintext = true")
 
 
 def _check_file(file: Path | None) -> Check:

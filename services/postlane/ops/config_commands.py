@@ -9,7 +9,7 @@ from postlane.config.example import example_toml
 from postlane.config.settings import ConfigError
 from postlane.ops import options
 from postlane.ops.check_local import check_configuration
-from postlane.ops.checks import State
+from postlane.ops.checks import Check, State
 from postlane.ops.exits import Exit
 from postlane.ops.output import print_json, say
 from postlane.ops.session import session_of
@@ -32,8 +32,8 @@ def check(context: typer.Context, as_json: options.Json = False) -> None:
         print_json({"ok": False, "faults": str(error).splitlines()})
         raise typer.Exit(Exit.USAGE) from None
     checks = list(check_configuration(settings, session.config_file))
-    faults = [f"{found.detail}; {found.advice}" for found in checks if found.state is State.FAIL]
-    warnings = [f"{found.detail}; {found.advice}" for found in checks if found.state is State.WARN]
+    faults = [_line(found) for found in checks if found.state is State.FAIL]
+    warnings = [_line(found) for found in checks if found.state is State.WARN]
     if as_json:
         print_json(
             {
@@ -64,6 +64,11 @@ def check(context: typer.Context, as_json: options.Json = False) -> None:
 def example() -> None:
     """Print a commented configuration with every key and a fresh signing key: `postlane config example > postlane.toml`."""
     typer.echo(example_toml(secrets.token_urlsafe(SIGNING_SECRET_BYTES)), nl=False)
+
+
+def _line(found: Check) -> str:
+    place = "" if found.name == "config" else f"{found.name}: "
+    return f"{place}{found.detail}; {found.advice}"
 
 
 def _names(names: Iterable[str]) -> str:

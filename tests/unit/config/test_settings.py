@@ -148,7 +148,21 @@ def test_a_whole_relay_can_come_from_the_environment(load: Load, monkeypatch: py
         (MAILBOX + 'more_folders = ["a"]\nconnections = 1\n', "2 folders need as many sessions"),
         (MAILBOX + 'after = "move"\nmore_folders = ["Processed"]\n', "mail would go round for ever"),
         (MAILBOX + 'after = "move"\nmove_to = "INBOX"\n', "mail would go round for ever"),
-        (MAILBOX + 'start = "yesterday"\n', "mailboxes.support.start"),
+        (
+            MAILBOX + 'start = "yesterday"\n',
+            'mailboxes.support.start: it is "new", "all" or a date such as 2026-01-31',
+        ),
+        (MAILBOX + "start = 2026-01-31T10:00:00\n", "mailboxes.support.start: it is"),
+        (MAILBOX + 'flag = "Seen"\n', "mailboxes.support.flag: the flag of that name is \\Seen"),
+        (MAILBOX + 'flag = "in work"\n', "mailboxes.support.flag: a keyword is ASCII without spaces"),
+        (MAILBOX + 'flag = "a) b"\n', "mailboxes.support.flag: a keyword is ASCII without spaces"),
+        (MAILBOX + 'flag = ""\n', "mailboxes.support.flag: a keyword is"),
+        (MAILBOX + 'flag = "\\\\Read"\n', "mailboxes.support.flag: with a backslash there are only"),
+        (MAILBOX.replace('"imap.example.com"', '""'), "mailboxes.support.host: String should have at least"),
+        (MAILBOX.replace('username = "u"', 'username = ""'), "mailboxes.support.username: String should"),
+        (MAILBOX.replace('password = "p"', 'password = ""'), "mailboxes.support.password: it is empty"),
+        (MAILBOX.replace("support", '"a/b"'), "mailboxes: 'a/b' is no name for a mailbox"),
+        (MAILBOX.replace("support", '"a\\nb"'), "is no name for a mailbox; leave out slashes and control"),
     ],
 )
 def test_a_fault_is_named_with_its_place(load: Load, text: str, words: str) -> None:
@@ -209,8 +223,13 @@ def test_a_variable_that_is_no_json_is_refused_without_its_value(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("POSTLANE_RELAYS", SECRET)
-    message = refusal(load, "")
-    assert "relays" in message
+    monkeypatch.setenv("POSTLANE_MAILBOXES__SUPPORT__MORE_FOLDERS", "Junk")
+    message = refusal(load, MAILBOX)
+    assert [line.partition(":")[0] for line in message.splitlines()] == [
+        "environment variable POSTLANE_MAILBOXES__SUPPORT__MORE_FOLDERS",
+        "environment variable POSTLANE_RELAYS",
+    ]
+    assert "a list is written as JSON" in message
     assert SECRET not in message
 
 
@@ -245,10 +264,22 @@ def test_a_secret_from_the_environment_may_itself_name_a_file(
             '{ env = "NOT_SET_ANYWHERE" }',
             "environment variable NOT_SET_ANYWHERE that should hold the secret is not set",
         ),
+        ('{ file = "empty" }', "the secret file empty is empty"),
+        ('{ file = "bytes" }', "the secret file bytes is not text in UTF-8"),
+        (
+            '{ env = "SET_TO_NOTHING" }',
+            "environment variable SET_TO_NOTHING that should hold the secret is empty",
+        ),
         (f'{{ plain = "{SECRET}" }}', 'a secret is a string, {file = "PATH"} or {env = "NAME"}'),
     ],
 )
-def test_a_secret_that_cannot_be_read_is_refused(load: Load, written: str, words: str) -> None:
+def test_a_secret_that_cannot_be_read_is_refused(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SET_TO_NOTHING", "")
+    Path("empty").write_text("\n")
+    Path("bytes").write_bytes(b"\xff\xfe")
     message = refusal(load, RELAY + f'username = "u"\npassword = {written}\n')
     assert "relays.main.password: " in message
     assert words in message
@@ -327,6 +358,11 @@ def test_signing_keys_reach_the_core(load: Load) -> None:
 
 def test_a_mailbox_may_start_at_a_date(load: Load) -> None:
     assert load(MAILBOX + "start = 2026-01-31\n").mailboxes["support"].start == date(2026, 1, 31)
+
+
+@pytest.mark.parametrize("written", ["\\Seen", "\\flagged", "$Ticketed", "ticketed"])
+def test_a_flag_is_a_system_flag_or_a_keyword(load: Load, written: str) -> None:
+    assert load(MAILBOX + f"flag = '{written}'\n").mailboxes["support"].flag == written
 
 
 def test_settings_cannot_be_changed(load: Load) -> None:

@@ -77,7 +77,7 @@ def test_config_check_warns_of_an_empty_file_and_of_what_is_missing(tmp_path: Pa
     code, _, err = run("config", "check")
     assert code == Exit.OK
     warnings = [line.removeprefix("warning: ") for line in err.splitlines() if line.startswith("warning: ")]
-    assert [line.split(":")[0] for line in warnings] == [
+    assert [line.removeprefix("signing: ").split(":")[0] for line in warnings] == [
         f"{file} is empty",
         "no relay is configured",
         "no mailbox is configured",
@@ -206,3 +206,16 @@ def test_doctor_says_what_to_do_about_a_blob_directory_that_is_not_ours(tmp_path
     assert f"install -d -o USER {tmp_path / 'blobs'}" in missing.advice
     foreign = check_blobs(tmp_path, usable=lambda _: False)
     assert (foreign.state, f"chown USER {tmp_path}" in foreign.advice) == (State.FAIL, True)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "words"),
+    [("false", "keeps us from logging in"), ("true", "sends the password readable over the network")],
+)
+def test_config_check_names_the_mailbox_that_has_no_tls(tmp_path: Path, allowed: str, words: str) -> None:
+    (tmp_path / "postlane.toml").write_text(
+        '[mailboxes.support]\nhost = "imap.example.com"\ntls = "none"\nusername = "u"\npassword = "p"\n'
+        f"allow_plaintext = {allowed}\n"
+    )
+    _, _, err = run("config", "check")
+    assert f'warning: mailboxes.support: tls = "none" {words}' in err
