@@ -7,12 +7,13 @@ from postlane.adapters.imap_account import ImapAccount, SessionSlots
 from postlane.adapters.imap_login import ImapLogin
 from postlane.adapters.imap_session import ImapSession
 from postlane.adapters.token_source import TokenSource
-from postlane.core.imap.arguments import folder_name, place_folder, uid_set
+from postlane.core.imap.arguments import decode_folder, folder_name, place_folder, uid_set
 from postlane.core.imap.facts import (
     FetchedItem,
     Namespace,
     SelectedFolder,
     read_delimiter,
+    read_listed,
     read_namespace,
     read_search,
     read_select,
@@ -117,6 +118,14 @@ class PostlaneClient:
         selected = read_select(exchange.lines)
         self._session.told.selected(selected)
         return selected
+
+    async def folders(self) -> list[str]:
+        """The names of all folders that can be opened, for people; instead of opening one."""
+        exchange = await self._session.command("LIST", b'"" "*"', wanted={"LIST"})
+        named = [read_listed(line) for line in exchange.lines if isinstance(line, Data)]
+        return sorted(
+            name if self._session.utf8 else decode_folder(name) for name in named if name is not None
+        )
 
     async def search(self, criteria: str) -> list[int]:
         """See ImapClient.search."""

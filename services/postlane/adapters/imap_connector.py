@@ -47,20 +47,31 @@ class ImapConnector:
         """A session to a mailbox; what is wrong with it is raised when it is opened."""
         return ImapSource(self._client(mailbox))
 
+    async def folders(self, mailbox: MailboxSection) -> list[str]:
+        """The names of all folders of an account, by our own client in a session of its own. Raises MailSourceError."""
+        client = self._own_client(mailbox)
+        try:
+            await client.log_in()
+            return await client.folders()
+        finally:
+            await client.close()
+
     def close(self) -> None:
         """Renew no more tokens."""
         for tokens in self._tokens.values():
             tokens.close()
 
     def _client(self, mailbox: MailboxSection) -> ImapClient:
-        account = self._account(mailbox)
         if mailbox.client is ClientChoice.AIOIMAPLIB:
             # An extra of its own, which only this choice needs.
             from postlane.adapters.aioimaplib_session import AioimaplibSession  # noqa: PLC0415
 
-            return AioimaplibSession(account)
+            return AioimaplibSession(self._account(mailbox))
+        return self._own_client(mailbox)
+
+    def _own_client(self, mailbox: MailboxSection) -> PostlaneClient:
         return PostlaneClient(
-            account,
+            self._account(mailbox),
             tokens=lambda: self._token_source(mailbox),
             slots=self._slots,
             connections=mailbox.connections,

@@ -61,7 +61,13 @@ class ImapSession:
         greeting = self._exchange = Exchange(GREETING, "", frozenset(), account.answer_bytes_max)
         opening = wire.connect(account.host, account.port, tls, account.command_timeout_seconds)
         await self._network("connecting", opening)
-        await self._until(GREETING, lambda: greeting.lines or None, self._deadline())
+        try:
+            await self._wait(lambda: greeting.lines or None, self._deadline())
+        except TimeoutError:
+            words = f"the server has said nothing for {account.command_timeout_seconds:g} s"
+            if tls is None:
+                words += '; so it is where a port wants TLS from the start: check port and tls = "implicit"'
+            raise self.broken(words) from None
         self._exchange = None
         first = greeting.lines[0]
         assert isinstance(first, Status)

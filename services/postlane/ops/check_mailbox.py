@@ -13,11 +13,14 @@ from postlane.ops.checks import Check, fail, ok, warn
 from postlane.ports import MailSourceError, MailTrouble
 
 if TYPE_CHECKING:
+    from postlane.adapters.imap_connector import ImapConnector
     from postlane.adapters.imap_source import ImapSource
 
 Cursors = Mapping[tuple[str, str], MailboxCursor]
 
-ADVICE = "check host, port (993 with implicit TLS, else 143), tls and folder"
+FOLDERS_SHOWN_MAX = 30  # some accounts have thousands
+
+ADVICE = "check host, port (993 with implicit TLS, else 143), and tls"
 ADVICE_BY_TROUBLE = {
     MailTrouble.AUTH: "check username and password; some providers want an app password, or oauth",
     MailTrouble.GRANT: "check oauth: client_id, client_secret, scope and refresh_token; a grant that was revoked must be given anew",
@@ -39,6 +42,7 @@ async def check_mailbox(name: str, mailbox: MailboxSection, cursors: Cursors | N
         return fail(f"mailbox {name}", str(error), f"[mailboxes.{name}]: leave client out")
     words: list[str] = []
     lacks: list[str] = []
+    folder = mailbox.folder
     try:
         for folder in mailbox.folders:
             source = connector(mailbox)
@@ -49,6 +53,8 @@ async def check_mailbox(name: str, mailbox: MailboxSection, cursors: Cursors | N
                 await source.close()
     except MailSourceError as error:
         advice = ADVICE_BY_TROUBLE.get(error.trouble, ADVICE)
+        if error.trouble is MailTrouble.REFUSED:
+            advice = await _folder_advice(connector, mailbox, folder) or advice
         return fail(f"mailbox {name}", "; ".join([*words, str(error)]), f"[mailboxes.{name}]: {advice}")
     finally:
         connector.close()
@@ -56,6 +62,20 @@ async def check_mailbox(name: str, mailbox: MailboxSection, cursors: Cursors | N
         advice = f"[mailboxes.{name}]: set after to flag or nothing, or expunge the mailbox by other means"
         return warn(f"mailbox {name}", "; ".join([*words, *lacks]), advice)
     return ok(f"mailbox {name}", "; ".join(words))
+
+
+async def _folder_advice(connector: "ImapConnector", mailbox: MailboxSection, folder: str) -> str | None:
+    """What to do about a folder that cannot be opened; None where it is not the folder's fault."""
+    try:
+        there = await connector.folders(mailbox)
+    except MailSourceError:
+        return None
+    named = ", ".join(there[:FOLDERS_SHOWN_MAX]) + (", ..." if len(there) > FOLDERS_SHOWN_MAX else "")
+    if folder in there:
+        return f'ask whoever runs the server why "{folder}" cannot be opened'
+    return (
+        f'make the folder "{folder}" on the server, or set folder and more_folders to some of these: {named}'
+    )
 
 
 async def _folder_words(

@@ -351,3 +351,13 @@ async def test_a_throttled_login_asks_for_no_other_token(site: Site) -> None:
 async def test_a_file_that_cannot_be_used_is_named(site: Site, tmp_path: Path) -> None:
     mailbox = site.mailbox(ca_file=str(tmp_path / "no-such.pem"))
     assert "mailboxes.support.oauth.ca_file" in str(await refused(mailbox))
+
+
+async def test_a_port_that_waits_for_tls_is_told_as_such(server: ScriptedImap) -> None:
+    server.greeting = b""
+    silent = ImapAccount(
+        host="127.0.0.1", port=server.port, username=USER, tls=Tls.STARTTLS, command_timeout_seconds=0.2
+    )
+    error = await refused(ImapSource(silent))
+    assert "the server has said nothing for 0.2 s" in str(error)
+    assert 'a port wants TLS from the start: check port and tls = "implicit"' in str(error)

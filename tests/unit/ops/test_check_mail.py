@@ -105,3 +105,35 @@ async def test_a_wrong_password_is_told_with_what_to_do() -> None:
         check = await check_mailbox("support", MailboxSection.model_validate(keys), {})
     assert check.state is State.FAIL
     assert "check username and password" in check.advice
+
+
+NO_FOLDER = "NO [NONEXISTENT] Mailbox doesn't exist"
+LISTED = b'* LIST (\\HasNoChildren) "." INBOX\r\n* LIST (\\Noselect) "." Archive\r\n* LIST () "." "Vertr&AOQ-ge &- B&APw-ro"\r\n'
+
+
+@pytest.mark.parametrize(
+    ("folder", "listing", "advice"),
+    [
+        ("Junk", LISTED, 'make the folder "Junk" on the server, or set folder and more_folders to some'),
+        ("Junk", LISTED, "of these: INBOX, Verträge & Büro"),
+        ("Verträge & Büro", LISTED, 'ask whoever runs the server why "Verträge & Büro" cannot be opened'),
+        ("Junk", None, "check host, port"),
+    ],
+)
+async def test_a_folder_that_is_not_there_is_told_beside_those_that_are(
+    folder: str, listing: bytes | None, advice: str
+) -> None:
+    async with ScriptedImap().serve() as server:
+        select = server.rules["SELECT"]
+        server.rules["SELECT"] = lambda tag, line: (
+            select(tag, line) if line.endswith('"INBOX"') else f"{tag} {NO_FOLDER}\r\n".encode()
+        )
+        server.rules['"*"'] = lambda tag, _: None if listing is None else listing + ok(tag)
+        server.rules["LIST"] = server.rules.pop("LIST")  # behind the rule for `"*"`
+        keys = {"host": "127.0.0.1", "port": server.port, "tls": "none", "username": "u", "password": "p p"}
+        mailbox = MailboxSection.model_validate(keys | {"more_folders": [folder]})
+        check = await check_mailbox("support", mailbox, {})
+    assert check.state is State.FAIL
+    assert check.detail.startswith("INBOX holds 3 mails")
+    assert "Mailbox doesn't exist" in check.detail
+    assert advice in check.advice

@@ -140,6 +140,16 @@ def read_delimiter(data: Data) -> str | None:
             return None
 
 
+def read_listed(data: Data) -> str | None:
+    """The name of a folder that mail can lie in, as the server spells it, from a LIST response (RFC 3501 section 7.2.2, RFC 5258 section 3)."""
+    match _values(data):
+        case [list() as attributes, _, bytes() as name, *_]:
+            folded = {attribute.lower() for attribute in attributes if isinstance(attribute, bytes)}
+            return None if folded & {b"\\noselect", b"\\nonexistent"} else _text(name)
+        case _:
+            return None
+
+
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
