@@ -59,13 +59,22 @@ class FolderWatch:
         self._renumbered: tuple[int, str] = (0, "")
         self._quarantined: tuple[int, str] = (0, "")
         self.gone = False
-        self.stale = True  # there is something that the newest report does not say
+        self._told: tuple[object, ...] | None = None  # the news of the newest report
 
     # What is told of it
 
+    @property
+    def stale(self) -> bool:
+        """Whether the newest report says something that is so no longer, besides how much and when."""
+        return self._told != self._news()
+
+    def _news(self) -> tuple[object, ...]:
+        waiting = None if self._lag is None else self._lag > 0
+        return self._connected, self._checked_at is None, waiting, self._scanning, self._error_kind
+
     def report(self) -> MailboxReport:
         """For `mail.inbound.cursor`."""
-        self.stale = False
+        self._told = self._news()
         failing = self._error_kind is not None
         return MailboxReport(
             mailbox=self.identity.mailbox,
@@ -131,7 +140,6 @@ class FolderWatch:
                 "mailbox_failing", kind=kind, reason=reason, retry_in_seconds=round(retry_in_seconds, 1)
             )
             self._error_since = now if self._error_kind is None else self._error_since
-            self.stale = True
             if self._error_kind is not None:
                 self._metrics.forget(MAILBOX_FAILING, **self._labels, kind=self._error_kind)
             self._metrics.gauge(MAILBOX_FAILING, **self._labels, kind=kind).set(1)
@@ -145,12 +153,10 @@ class FolderWatch:
             self.log.info("mailbox_works_again")
             self._metrics.forget(MAILBOX_FAILING, **self._labels, kind=self._error_kind)
             self._error_kind, self._error, self._retry_at = None, "", None
-            self.stale = True
         self._health.set(self._component, ok=True)
 
     def checked(self) -> datetime:
         """The folder was looked through to its end; returns when."""
-        self.stale = self.stale or self._checked_at is None or bool(self._lag) or self._lag is None
         self._checked_at, self._lag = self._clock(), 0
         self._metrics.gauge(CHECKED_AT, **self._labels).set(self._checked_at)
         self._metrics.gauge(MAILBOX_LAG, **self._labels).set(0)
@@ -185,7 +191,6 @@ class FolderWatch:
         )
         self._renumbered = (self._renumbered[0] + 1, f"{words}; scanned again up to UID {until}")
         self._scanning = True
-        self.stale = True
         self.log.error(
             "mailbox_renumbered",
             why=why.value,
@@ -200,7 +205,6 @@ class FolderWatch:
         if self._scanning:
             self.log.info("mailbox_scanned")
         self._scanning = False
-        self.stale = True
 
     # Mails
 
@@ -236,7 +240,6 @@ class FolderWatch:
     def quarantined(self, entry: Quarantined) -> None:
         """One mail was given up; it is on `mail.inbound.dlq` and still in its folder."""
         self._quarantined = (self._quarantined[0] + 1, f"UID {entry.uid}: {entry.cause}: {entry.reason}")
-        self.stale = True
         self.log.error(
             "mail_quarantined", uid=entry.uid, failures=entry.failures, cause=entry.cause, reason=entry.reason
         )

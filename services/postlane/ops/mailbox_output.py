@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import assert_never
 
+from postlane.core.events.received import MailboxReport
 from postlane.core.polling.mailbox_view import FolderStanding, FolderView
 from postlane.ops.output import Json, iso, moment_text, shortened, span_text
 
@@ -20,7 +21,9 @@ def folder_lines(view: FolderView, now: datetime) -> Iterator[str]:
         yield f"  polled by {report.instance}; {session}; {lag}; last looked through {_ago(view.checked_at, now)}"
     if cursor is not None:
         settled = (
-            "" if view.unsettled is None else f"; {view.unsettled} still to be flagged, moved or deleted"
+            ""
+            if view.unsettled is None
+            else f"; {_unsettled_words(view.unsettled)} to be flagged, moved or deleted"
         )
         yield f"  {_books_words(view)}; up to UID {cursor.uid} of UIDVALIDITY {cursor.uid_validity}{settled}"
 
@@ -35,8 +38,10 @@ def _standing_words(view: FolderView, now: datetime) -> str:
             return f"SILENT: no inbound process reports of it{told}; last looked through {_ago(view.checked_at, now)}"
         case FolderStanding.FAILING:
             assert report is not None
-            retry = "" if report.retry_at is None else f"; tried again about {moment_text(report.retry_at)}"
-            return f"FAILING since {moment_text(report.error_since)} ({report.error_kind}): {shortened(report.error, 300)}{retry}"
+            return (
+                f"FAILING since {moment_text(report.error_since)} ({report.error_kind}): {shortened(report.error, 300)}"
+                f"{_retry_words(report, now)}"
+            )
         case FolderStanding.SCANNING:
             return "SCANNING: it was renumbered or restored, and is looked through again"
         case FolderStanding.BEHIND:
@@ -45,6 +50,19 @@ def _standing_words(view: FolderView, now: datetime) -> str:
             return "WELL: everything in it has been taken"
         case _:
             assert_never(view.standing)
+
+
+def _unsettled_words(unsettled: int) -> str:
+    """The cursor names what waited when it was written; that something was flagged since is written with the next quiet poll."""
+    return f"at most {unsettled} still" if unsettled else "0 still"
+
+
+def _retry_words(report: MailboxReport, now: datetime) -> str:
+    if report.retry_at is None:
+        return ""
+    if report.retry_at < now:  # a poller tells of its failure once, then every half minute
+        return f"; was to be tried again about {moment_text(report.retry_at)}"
+    return f"; tried again about {moment_text(report.retry_at)}"
 
 
 def _books_words(view: FolderView) -> str:

@@ -39,6 +39,21 @@ async def reported(world: World, wanted: Any) -> MailboxReport:
     return [one for one in world.reader.reports() if wanted(one)][-1]
 
 
+async def test_a_new_owner_says_soon_that_it_has_looked_through_what_another_one_left(world: World) -> None:
+    async with world.process(start="all"):
+        world.server.deliver(mail(1))
+        await world.produced(1)
+        await reported(world, lambda one: one.connected and one.lag == 0)
+        world.server.deliver(mail(2))  # its cursor says when the folder was looked through before
+        await world.produced(2)
+    before = len(list(world.reader.reports()))
+    async with world.process(start="all"):
+        await wait_until(lambda: any(one.lag == 0 for one in list(world.reader.reports())[before:]))
+    first, *_ = list(world.reader.reports())[before:]
+    assert not first.connected
+    assert first.lag is None
+
+
 async def test_each_folder_has_a_cursor_and_a_pace_of_its_own(world: World) -> None:
     world.server.folder("Billing")
     async with world.process(start="all", more_folders=["Billing"]) as process:

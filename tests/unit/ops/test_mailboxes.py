@@ -65,6 +65,7 @@ FAILING = report(error_kind="auth", error="LOGIN refused: no", error_since=NOW, 
         (cursor(), report(scanning=True, lag=4), FolderStanding.SCANNING, "renumbered or restored"),
         (cursor(), report(lag=4), FolderStanding.BEHIND, "4 mails wait"),
         (cursor(), report(checked_at=None, lag=None), FolderStanding.BEHIND, "not known"),
+        (cursor(), report(lag=None, connected=False), FolderStanding.BEHIND, "not known"),  # just taken over
         (cursor(), report(), FolderStanding.WELL, "12 listed = 9 produced + 1 quarantined + 2 skipped"),
     ],
 )
@@ -78,8 +79,14 @@ def test_how_a_folder_stands(
     assert words in text
     assert document["state"] == standing.value
     if held is not None:
-        assert "2 still to be flagged" in text
+        assert "at most 2 still to be flagged" in text
         assert document["listed"] == document["produced"] + document["quarantined"] + document["skipped"]
+
+
+def test_a_next_try_that_has_passed_is_not_told_as_to_come() -> None:
+    later = NOW + timedelta(seconds=1)
+    view = view_folder(("support", "INBOX"), None, FAILING, later)
+    assert "; was to be tried again about" in "\n".join(folder_lines(view, later))
 
 
 def test_books_that_do_not_balance_are_shown() -> None:

@@ -66,7 +66,9 @@ def _standing(cursor: MailboxCursor | None, report: MailboxReport | None, now: d
         return FolderStanding.FAILING
     if report.scanning:
         return FolderStanding.SCANNING
-    return FolderStanding.BEHIND if report.lag or report.checked_at is None else FolderStanding.WELL
+    # A poller that has just taken over knows from its cursor when the folder was last looked through, and not what has come since.
+    looked_through = report.lag == 0 and report.checked_at is not None
+    return FolderStanding.WELL if looked_through else FolderStanding.BEHIND
 
 
 def _unsettled(cursor: MailboxCursor | None) -> int | None:
