@@ -29,16 +29,22 @@ EventDict = MutableMapping[str, Any]
 
 
 def configure(
-    settings: LogsSection, stream: IO[str] | None = None, silent: frozenset[str] = frozenset()
+    settings: LogsSection,
+    stream: IO[str] | None = None,
+    silent: frozenset[str] = frozenset(),
+    service: str | None = None,
 ) -> None:
-    """Set the process's logging up, before the first line. `stream` is stderr unless given; loggers in `silent` are not shown."""
+    """Set the process's logging up, before the first line. `stream` is stderr unless given; loggers in `silent` are not shown.
+
+    `service` stands on every line. (A context variable would not reach what other threads begin.)
+    """
     out = sys.stderr if stream is None else stream
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     pretty = settings.format == "pretty" or (settings.format == "auto" and out.isatty())
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_shared_processors(),
+            *_shared_processors(service),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -46,7 +52,7 @@ def configure(
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(out)
-    handler.setFormatter(_formatter(pretty=pretty, colors=out.isatty()))
+    handler.setFormatter(_formatter(service, pretty=pretty, colors=out.isatty()))
     handler.addFilter(lambda record: record.name not in silent)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -95,10 +101,15 @@ def _clean_text(text: str, characters_max: int) -> str:
     return clean if len(clean) <= characters_max else f"{clean[:characters_max]}..."
 
 
-def _shared_processors() -> list[structlog.typing.Processor]:
+def _shared_processors(service: str | None) -> list[structlog.typing.Processor]:
     """What every line passes, whoever wrote it."""
+
+    def with_service(_logger: object, _method: str, event: EventDict) -> EventDict:
+        return event if service is None else {"service": service, **event}
+
     return [
         structlog.contextvars.merge_contextvars,
+        with_service,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -107,7 +118,7 @@ def _shared_processors() -> list[structlog.typing.Processor]:
     ]
 
 
-def _formatter(*, pretty: bool, colors: bool) -> logging.Formatter:
+def _formatter(service: str | None, *, pretty: bool, colors: bool) -> logging.Formatter:
     # Plain tracebacks: rich ones print local variables, and those hold secrets and bodies.
     console = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
     processors: list[structlog.typing.Processor] = [
@@ -116,4 +127,6 @@ def _formatter(*, pretty: bool, colors: bool) -> logging.Formatter:
         redact,
         console if pretty else structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
-    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_shared_processors(), processors=processors)
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_shared_processors(service), processors=processors
+    )

@@ -75,7 +75,7 @@ def run_service(name: str, service: Service, settings: Settings, *, supervised: 
     A second signal, or a drain that takes longer than its time, ends the process at once: what was not committed then
     is repeated by the next owner.
     """
-    logs.configure(settings.logs)
+    logs.configure(settings.logs, service=name)
     _tune_memory()
     metrics = Metrics(_METRICS[name])
     instance = f"{socket.gethostname()}-{os.getpid()}"
@@ -87,7 +87,6 @@ def run_service(name: str, service: Service, settings: Settings, *, supervised: 
         log.error("cannot_start", reason=_http_refusal(settings.http, error))
         return EXIT_USAGE
     http.start()
-    structlog.contextvars.bind_contextvars(service=name)
     begin = partial(
         log.info, "service_starting", instance=instance, http=f"http://{http.address[0]}:{http.address[1]}"
     )

@@ -45,8 +45,7 @@ class Team:
 
 def supervise(settings: Settings, team: Team) -> int:
     """Run the team until SIGTERM or SIGINT; the exit code: 0 after a stop, 2 when the service refuses to start."""
-    logs.configure(settings.logs)
-    structlog.contextvars.bind_contextvars(service=team.name)
+    logs.configure(settings.logs, service=team.name)
     return asyncio.run(_run_until_signal(team))
 
 

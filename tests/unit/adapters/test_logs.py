@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -152,3 +153,14 @@ def test_auto_is_json_where_there_is_no_terminal_and_pretty_is_for_people() -> N
     assert "hello" in pretty.text
     assert "ticket_id=T-1" in pretty.text
     assert not pretty.text.startswith("{")
+
+
+def test_the_service_stands_on_every_line_whoever_begins_it() -> None:
+    stream = io.StringIO()
+    logs.configure(LogsSection(format="json"), stream, service="inbound")
+    structlog.get_logger("postlane.test").info("ours")
+    other = threading.Thread(target=lambda: structlog.get_logger("postlane.test").info("another thread's"))
+    other.start()
+    other.join()
+    logging.getLogger("a.library").warning("a library's")
+    assert [json.loads(line)["service"] for line in stream.getvalue().splitlines()] == ["inbound"] * 3
