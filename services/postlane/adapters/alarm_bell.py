@@ -7,7 +7,7 @@ import structlog
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.notifier import Notifier
 from postlane.core.alerts.notice import Notice, NoticeEvent, notice
-from postlane.core.alerts.raising import Alerts, Condition, Pace, step
+from postlane.core.alerts.raising import Alerts, Condition, HasLeft, Pace, nothing_leaves, step
 from postlane.core.alerts.speaking import IsSpeaker, Speaking, everybody_speaks
 from postlane.core.metrics import ALERT_RAISED
 
@@ -34,9 +34,9 @@ class AlarmBell:
         self._metrics = metrics
         self._instance = instance
 
-    def ring(self, observed: Sequence[Condition], now: float) -> None:
+    def ring(self, observed: Sequence[Condition], now: float, has_left: HasLeft = nothing_leaves) -> None:
         """All conditions that hold at `now` (seconds since 1970); to be called every few seconds, returns at once."""
-        effects = step(self._alerts, observed, now)
+        effects = step(self._alerts, observed, now, has_left)
         for effect in effects:
             self._note(notice(effect, now, instance=self._instance))
         for effect in self._speaking.step(effects, self._alerts.raised):

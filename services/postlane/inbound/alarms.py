@@ -35,7 +35,12 @@ class Alarms:
             renumbered=_within_hour(self._renumbered, {one.place: one.renumbered for one in seen}, now),
             quarantined=_within_hour(self._quarantined, {one.place: one.quarantined for one in seen}, now),
         )
-        self._bell.ring(mailbox_conditions(seen, grants, last_hour, self._unchecked_seconds, now), now)
+        ours = {name for one in seen for name in (one.name, one.mailbox)}
+        self._bell.ring(
+            mailbox_conditions(seen, grants, last_hour, self._unchecked_seconds, now),
+            now,
+            lambda condition: condition.subject not in ours,
+        )
 
 
 def _within_hour(

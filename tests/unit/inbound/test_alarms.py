@@ -22,7 +22,7 @@ Seen = tuple[list[FolderSeen], list[GrantSeen]]
 
 
 def folder(name: str = "INBOX", checked_at: float = T0, **changes: object) -> FolderSeen:
-    return FolderSeen(mailbox="support", folder=name, checked_at=checked_at, **changes)  # type: ignore[arg-type]
+    return FolderSeen(**{"mailbox": "support", "folder": name, "checked_at": checked_at} | changes)  # type: ignore[arg-type]
 
 
 WELL: Seen = ([folder(), folder("Billing")], [])
@@ -108,10 +108,27 @@ def test_a_mailbox_that_moves_away_takes_its_alert_along() -> None:
     _, _, trouble = TROUBLES[AlertName.MAIL_QUARANTINED]
     desk.look(WELL)
     desk.look(trouble, after=5)
-    desk.look(([], []), after=300)
+    with capture_logs() as logs:
+        desk.look(([], []), after=5)
     assert desk.raised(AlertName.MAIL_QUARANTINED, "support/INBOX") is None
+    (line,) = [line for line in logs if line["event"] == "alert_cleared"]
+    assert line["summary"].startswith("Mailbox support/INBOX is no longer polled by this process")
     desk.look(([folder()], []), after=5)  # back again, with counts that begin anew
     assert desk.raised(AlertName.MAIL_QUARANTINED, "support/INBOX") is None
+
+
+@pytest.mark.parametrize("alert", TROUBLES)
+def test_no_mailbox_that_moved_away_is_said_to_be_well(alert: AlertName) -> None:
+    """The process that polls it now may have raised the same alert long before this one had seen it quiet for a while."""
+    subject, _, trouble = TROUBLES[alert]
+    desk = Desk()
+    desk.look(WELL)
+    desk.look(trouble, after=5)
+    with capture_logs() as logs:
+        desk.look(([folder(mailbox="sales")], []), after=1)
+        desk.look(([folder(mailbox="sales")], []), after=3600)
+    (line,) = [line for line in logs if line["event"] == "alert_cleared"]
+    assert line["summary"].startswith(f"Mailbox {subject} is no longer polled by this process; ")
 
 
 def test_how_grants_stand_is_seen_and_measured() -> None:

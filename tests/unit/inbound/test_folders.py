@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from fakes.inbound_process import wait_until
 from fakes.memory_mailbox import MemoryMailbox
@@ -83,6 +84,16 @@ async def test_a_missing_folder_is_reported_and_holds_no_other_up(world: World) 
         world.server.deliver(mail(2), folder="Gone")  # it is created
         events = await world.produced(2)
     assert Counter(numbers(events)) == Counter([1, 2])
+
+
+async def test_a_process_that_ends_takes_its_alerts_back(world: World) -> None:
+    world.server.fail("open", MailSourceError("LOGIN refused: no", trouble=MailTrouble.AUTH), times=10_000)
+    with capture_logs() as logs:
+        async with world.process() as process:
+            alert = {"alert": "MailboxLoginBroken", "subject": "support"}
+            await wait_until(lambda: process.metric("postlane_alert_raised", **alert) == 1)
+    (line,) = [line for line in logs if line["event"] == "alert_cleared"]
+    assert "no longer polled by this process" in line["summary"]
 
 
 async def test_a_refused_login_is_reported_until_it_works(world: World) -> None:

@@ -124,7 +124,7 @@ def _of_folder(
             since=seen.checked_at,
             cause=seen.error_kind or CAUSE_BACKLOG,
             reason=one_line(
-                f"{words}; not looked through for {(now - seen.checked_at) / 60:.0f} minutes", REASON_MAX
+                f"{words}; not looked through for {(now - seen.checked_at) / 60:.0f} min", REASON_MAX
             ),
         )
     if last_hour.renumbered.get(seen.place, 0):

@@ -12,6 +12,8 @@ from postlane.core.instants import iso_utc
 FINGERPRINT_CHARACTERS = 16
 ID_CHARACTERS = 32
 
+ELSEWHERE = "Mailbox {subject} is no longer polled by this process; the one that polls it says anew what is still wrong"
+
 
 class NoticeEvent(StrEnum):
     """What has become of the alert."""
@@ -50,6 +52,8 @@ def notice(effect: Effect, now: float, *, instance: str) -> Notice:
     alert, event = effect.alert, _event(effect)
     condition, kind = alert.condition, KINDS[alert.condition.alert]
     words = kind.cleared if event is NoticeEvent.CLEARED else kind.raised
+    if isinstance(effect, Clear) and effect.elsewhere:
+        words = ELSEWHERE
     fingerprint = _digest(condition.alert, condition.subject)[:FINGERPRINT_CHARACTERS]
     number = alert.reminders if event is NoticeEvent.REMINDED else 0
     return Notice(

@@ -4,13 +4,14 @@ state     what is observed                        next state   effect
 QUIET     the condition, for its `for_seconds`    RAISED       Raise
 RAISED    the condition                           RAISED       Remind, once in `repeat_seconds`
 RAISED    nothing, for the alert's calm           QUIET        Clear
+RAISED    nothing, and another process has it     QUIET        Clear, elsewhere
 QUIET     nothing, for `repeat_seconds`           forgotten
 
 The calm is `settle_seconds`, doubled each time the alert comes back before it is forgotten, up to `repeat_seconds`: what goes on and off is
 told of a few times and then stands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from postlane.core.alerts.catalogue import AlertName
@@ -65,12 +66,22 @@ class Remind:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Tell them that it is over."""
+    """Tell them that it is over; `elsewhere`: for us, because another process has the subject now, or will have it, and raises what still stands."""
 
     alert: Alert
+    elsewhere: bool = False
 
 
 Effect = Raise | Remind | Clear
+
+HasLeft = Callable[[Condition], bool]
+"""Whether another process looks after the condition's subject now."""
+
+
+def nothing_leaves(condition: Condition) -> bool:
+    """For a process that keeps its subjects."""
+    del condition
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +130,7 @@ class Alerts:
         self._states[condition.key] = _Raised(alert, now, now, comebacks)
         return Raise(alert)
 
-    def absent(self, seen: frozenset[Key], now: float) -> list[Effect]:
+    def absent(self, seen: frozenset[Key], now: float, has_left: HasLeft = nothing_leaves) -> list[Effect]:
         """Every other condition is not."""
         effects: list[Effect] = []
         for key, state in list(self._states.items()):
@@ -128,6 +139,10 @@ class Alerts:
             if isinstance(state, _Quiet):
                 if now - state.since >= self.pace.repeat_seconds:
                     del self._states[key]
+            elif has_left(state.alert.condition):
+                # At once: the other process may raise it within seconds, and that must not be followed by our word that it is over.
+                self._states[key] = _Quiet(now, state.comebacks)
+                effects.append(Clear(state.alert, elsewhere=True))
             elif now - state.seen_at >= self._calm_seconds(state.comebacks):
                 self._states[key] = _Quiet(now, state.comebacks)
                 effects.append(Clear(state.alert))
@@ -148,7 +163,9 @@ class Alerts:
         return min(doubled, max(self.pace.settle_seconds, self.pace.repeat_seconds))
 
 
-def step(alerts: Alerts, observed: Sequence[Condition], now: float) -> list[Effect]:
+def step(
+    alerts: Alerts, observed: Sequence[Condition], now: float, has_left: HasLeft = nothing_leaves
+) -> list[Effect]:
     """What to tell people, from all conditions that hold at `now` (seconds since 1970)."""
     effects = [effect for condition in observed if (effect := alerts.holds(condition, now)) is not None]
-    return effects + alerts.absent(frozenset(condition.key for condition in observed), now)
+    return effects + alerts.absent(frozenset(condition.key for condition in observed), now, has_left)
