@@ -69,7 +69,7 @@ class FolderWatch:
         return self._told != self._news()
 
     def _news(self) -> tuple[object, ...]:
-        waiting = None if self._lag is None else self._lag > 0
+        waiting = None if self._lag is None or not self._connected else self._lag > 0
         return self._connected, self._checked_at is None, waiting, self._scanning, self._error_kind
 
     def report(self) -> MailboxReport:
@@ -83,7 +83,7 @@ class FolderWatch:
             told_at=_moment(self._clock()),
             connected=self._connected,
             checked_at=None if self._checked_at is None else _moment(self._checked_at),
-            lag=self._lag,
+            lag=self._lag if self._connected else None,  # mail may have come since
             scanning=self._scanning,
             error_kind=self._error_kind,
             error=self._error,

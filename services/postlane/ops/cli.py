@@ -37,6 +37,10 @@ from postlane.ops.status_command import status
 from postlane.ops.tail_command import tail
 from postlane.ports import Fenced, LogUnavailable
 
+SILENT = frozenset(
+    {LIBRDKAFKA_LOGGER.name, "postlane.adapters.token_source"}
+)  # a command says better what they have to say
+
 _CODES: dict[type[Exception], Exit] = {
     ConfigError: Exit.USAGE,
     SchemasMissing: Exit.USAGE,
@@ -98,8 +102,8 @@ def root(
     """Make the session that the commands share."""
     if verbose:
         logs.configure(LogsSection(level="debug"))
-    else:  # what librdkafka has to say, our own line says better
-        logs.configure(LogsSection(level="error"), silent=frozenset({LIBRDKAFKA_LOGGER.name}))
+    else:
+        logs.configure(LogsSection(level="error"), silent=SILENT)
     session = Session(config)
     context.obj = session
     context.call_on_close(session.close)

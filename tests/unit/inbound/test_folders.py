@@ -86,6 +86,16 @@ async def test_a_missing_folder_is_reported_and_holds_no_other_up(world: World) 
     assert Counter(numbers(events)) == Counter([1, 2])
 
 
+async def test_how_many_mails_wait_is_not_known_while_no_session_is_open(world: World) -> None:
+    async with world.process(start="all"):
+        await reported(world, lambda one: one.lag == 0)
+        world.server.fail("list_since", MailSourceError("connection lost"), times=1)
+        world.server.fail("open", MailSourceError("no route"), times=10_000)
+        world.server.deliver(mail(1))
+        report = await reported(world, lambda one: one.error_kind is not None)
+    assert (report.connected, report.lag) == (False, None)
+
+
 async def test_a_process_that_ends_takes_its_alerts_back(world: World) -> None:
     world.server.fail("open", MailSourceError("LOGIN refused: no", trouble=MailTrouble.AUTH), times=10_000)
     with capture_logs() as logs:

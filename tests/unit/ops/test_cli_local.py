@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fakes.token_server import TokenServer
 from postlane.config.example import example_toml
 from postlane.config.settings import Settings
 from postlane.ops.check_local import check_blobs, check_configuration
@@ -219,3 +220,20 @@ def test_config_check_names_the_mailbox_that_has_no_tls(tmp_path: Path, allowed:
     )
     _, _, err = run("config", "check")
     assert f'warning: mailboxes.support: tls = "none" {words}' in err
+
+
+def test_doctor_says_once_that_a_token_endpoint_refuses(tmp_path: Path) -> None:
+    endpoint = TokenServer()
+    endpoint.script.error = "invalid_grant"
+    endpoint.start()
+    (tmp_path / "postlane.toml").write_text(
+        '[kafka]\nbootstrap_servers = "127.0.0.1:1"\n'
+        '[mailboxes.support]\nhost = "127.0.0.1"\nport = 1\ntls = "none"\nusername = "u"\n'
+        f'[mailboxes.support.oauth]\ntoken_url = "{endpoint.url}"\nclient_id = "c"\nclient_secret = "s s"\n'
+    )
+    try:
+        _, out, err = run("doctor")
+    finally:
+        endpoint.stop()
+    assert "no access token: the token endpoint" in out.replace("\n", " ")
+    assert "oauth_broken" not in out + err
