@@ -1,10 +1,11 @@
 """Doctor's checks that need no network: what the configuration says, and the blob store's directory."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from postlane.adapters.smtp_rules_file import read_own_rules
+from postlane.config.mailbox_section import MailboxSection
 from postlane.config.sections import Tls
 from postlane.config.settings import CONFIG_PATH_DEFAULT, CONFIG_PATH_VARIABLE, Settings, read_toml
 from postlane.config.signing_section import SIGNING_SECRET_CHARACTERS_MIN, SigningSection
@@ -32,6 +33,7 @@ def check_configuration(settings: Settings, file: Path | None) -> Iterator[Check
     yield from _check_signing(settings.signing)
     yield from _check_reply_rules(settings.outbound.reply_rules_file)
     yield from _check_plaintext(settings)
+    yield from _check_accounts(settings.mailboxes)
 
 
 def _check_plaintext(settings: Settings) -> Iterator[Check]:
@@ -45,6 +47,16 @@ def _check_plaintext(settings: Settings) -> Iterator[Check]:
         elif _readable(box.tls, box.host):
             words = 'tls = "none" keeps us from logging in, for nothing secret is sent to another machine without TLS'
             yield warn(f"mailboxes.{name}", words, "use starttls or implicit; else allow_plaintext = true")
+
+
+def _check_accounts(mailboxes: Mapping[str, MailboxSection]) -> Iterator[Check]:
+    polled: dict[tuple[str, int, str, str], str] = {}
+    for name, box in mailboxes.items():
+        for folder in box.folders:
+            first = polled.setdefault((box.host, box.port, box.username, folder), name)
+            if first != name:
+                words = f"{folder} of {box.username} is polled by mailboxes.{first}, too: each mail becomes two events"
+                yield warn(f"mailboxes.{name}", words, "leave it out of one of them")
 
 
 def _check_file(file: Path | None) -> Check:

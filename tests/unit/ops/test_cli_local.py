@@ -237,3 +237,15 @@ def test_doctor_says_once_that_a_token_endpoint_refuses(tmp_path: Path) -> None:
         endpoint.stop()
     assert "no access token: the token endpoint" in out.replace("\n", " ")
     assert "oauth_broken" not in out + err
+
+
+def test_config_check_warns_of_a_folder_that_two_mailboxes_poll(tmp_path: Path) -> None:
+    section = 'host = "imap.example.com"\nusername = "u"\npassword = "p"\n'
+    (tmp_path / "postlane.toml").write_text(
+        f'[mailboxes.a]\n{section}[mailboxes.b]\n{section}more_folders = ["Junk"]\n'
+    )
+    _, _, err = run("config", "check")
+    assert (
+        "warning: mailboxes.b: INBOX of u is polled by mailboxes.a, too: each mail becomes two events" in err
+    )
+    assert "Junk" not in err
