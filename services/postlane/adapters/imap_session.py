@@ -64,8 +64,8 @@ class ImapSession:
         try:
             await self._wait(lambda: greeting.lines or None, self._deadline())
         except TimeoutError:
-            words = f"the server has said nothing for {account.command_timeout_seconds:g} s"
-            if tls is None:
+            words = f"the server has not greeted within {account.command_timeout_seconds:g} s"
+            if tls is None and not wire.received_bytes:
                 words += '; so it is where a port wants TLS from the start: check port and tls = "implicit"'
             raise self.broken(words) from None
         self._exchange = None

@@ -88,8 +88,8 @@ async def broken(mailbox: ImapSource) -> MailSourceError:
         (b"* CAPABILITY IMAP4rev1\r\n", "does not answer as an IMAP server: it begins with CAPABILITY"),
         (b"* BYE [UNAVAILABLE] later\r\n", "the server ended the session during the greeting: [UNAVAILABLE] later"),
         (b"* NO go away\r\n", "does not answer as an IMAP server: it begins with"),
-        (b"", "the greeting was not answered within"),
-        (b"x" * 100, "the greeting was not answered within"),
+        (b"", "the server has not greeted within 0.3 s; so it is where"),
+        (b"x" * 100, "the server has not greeted within"),
     ],
 )  # fmt: skip
 async def test_wrong_greetings_are_said(server: ScriptedImap, greeting: bytes, words: str) -> None:

@@ -359,5 +359,5 @@ async def test_a_port_that_waits_for_tls_is_told_as_such(server: ScriptedImap) -
         host="127.0.0.1", port=server.port, username=USER, tls=Tls.STARTTLS, command_timeout_seconds=0.2
     )
     error = await refused(ImapSource(silent))
-    assert "the server has said nothing for 0.2 s" in str(error)
+    assert "the server has not greeted within 0.2 s" in str(error)
     assert 'a port wants TLS from the start: check port and tls = "implicit"' in str(error)
