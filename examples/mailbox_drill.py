@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from postlane.config.mailbox_section import MailboxSection
 from postlane.config.settings import Settings, load_settings
+from postlane.core.blob_names import blob_place
 
 SPOILED = Path(".local/spoiled")  # remembers which place in the blob store is blocked
 
@@ -67,12 +68,16 @@ def recreate(session: imaplib.IMAP4, folder: str) -> None:
 def spoil(session: imaplib.IMAP4, folder: str, settings: Settings) -> None:
     """Block the place of the newest mail's blob."""
     put(session, folder, [mail(666)])
-    name = sha256(contents(session, folder, "*")[-1]).hexdigest()
-    place = settings.blobs.directory / name[:2] / name[2:4] / name
+    block(settings.blobs.directory, contents(session, folder, "*")[-1])
+    print(f"one mail is in {folder} that cannot be stored")
+
+
+def block(blobs: Path, raw: bytes) -> None:
+    """Let this blob find no room in the store."""
+    place = blobs / blob_place(sha256(raw).hexdigest())
     place.mkdir(parents=True)  # a directory where the file should be
     (place / "in the way").touch()
     SPOILED.write_text(str(place))
-    print(f"one mail is in {folder} that cannot be stored")
 
 
 def mend() -> None:
