@@ -108,11 +108,12 @@ async def test_a_process_that_ends_takes_its_alerts_back(world: World) -> None:
 
 async def test_a_refused_login_is_reported_until_it_works(world: World) -> None:
     refused = MailSourceError("LOGIN refused: no", trouble=MailTrouble.AUTH)
-    world.server.fail("open", refused, times=3)
+    world.server.fail("open", refused, times=10_000)
     async with world.process(start="all") as process:
         report = await reported(world, lambda one: one.error_kind == "auth")
         assert (report.connected, report.checked_at) == (False, None)
         assert process.metric("postlane_inbound_errors_total", mailbox="support", kind="auth") >= 1
+        world.server.fail_next["open"].clear()
         well = await reported(world, lambda one: one.checked_at is not None and one.error_kind is None)
         assert (well.connected, well.lag) == (True, 0)
 
