@@ -11,7 +11,7 @@ import yaml
 
 from postlane.config.notify_section import NotifySection
 from postlane.core.alerts.catalogue import KINDS, AlertName
-from postlane.core.alerts.conditions import CIRCUIT_CAUSES, LOGIN_CAUSES
+from postlane.core.alerts.conditions import CIRCUIT_CAUSES, CLOCK_SKEW_SECONDS_MAX, LOGIN_CAUSES
 from postlane.core.metrics import INBOUND_METRICS, OUTBOUND_METRICS, Counter
 from postlane.core.oauth.grant_expiry import WARN_DAYS
 
@@ -80,6 +80,7 @@ def test_the_thresholds_are_the_defaults() -> None:
     assert f"> {section.mailbox_unchecked_seconds:.0f} " in OWN["PostlaneMailboxBehind"]["expr"]
     assert f"< {WARN_DAYS:.0f} * 86400" in OWN["PostlaneMailboxGrantEnds"]["expr"]
     assert OWN["PostlaneBacklogOld"]["expr"].endswith(f"> {section.backlog_seconds:.0f}")
+    assert OWN["PostlaneClockOff"]["expr"].endswith(f"> {CLOCK_SKEW_SECONDS_MAX:.0f}")
     assert OWN["PostlaneDeadLettersGrow"]["expr"].endswith(f"> {section.dlq_mails_per_hour}")
     assert OWN["PostlaneRelayDistrusted"]["expr"].endswith(f"> {section.distrusted_mails_per_hour}")
     assert f"< {WARN_DAYS:.0f} * 86400" in OWN["PostlaneRelayGrantEnds"]["expr"]

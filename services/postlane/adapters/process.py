@@ -22,10 +22,13 @@ from postlane.adapters import logs
 from postlane.adapters.http_health import Health, HttpHealth
 from postlane.adapters.metrics import Metrics
 from postlane.adapters.schema_files import SchemasMissing
+from postlane.adapters.steady_clock import steady_clock
 from postlane.config.sections import HttpSection
 from postlane.config.settings import ConfigError, Settings
+from postlane.core.clock_steps import SET_BACK_SECONDS_MAX, ClockSteps
 from postlane.core.metrics import INBOUND_METRICS, INFO, OUTBOUND_METRICS
 from postlane.core.topics import BadTopics
+from postlane.ports import Clock
 
 HEARTBEAT_SECONDS = 1.0
 COLLECTOR_THRESHOLDS = (50_000, 20, 20)
@@ -42,6 +45,10 @@ log = structlog.get_logger(__name__)
 
 class CannotStart(Exception):
     """A service refuses to start; the text says in one line per fault what is wrong and what to do."""
+
+
+class ClockSetBack(Exception):
+    """The clock of this machine was set back while the service ran: a new process must go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +74,12 @@ def installed_version() -> str:
         return "source"
 
 
-def run_service(name: str, service: Service, settings: Settings, *, supervised: bool = False) -> int:
+def run_service(
+    name: str, service: Service, settings: Settings, *, supervised: bool = False, wall: Clock = time.time
+) -> int:
     """Run a service (`outbound` or `inbound`) until it returns or is told to stop; the process's exit code.
 
-    `supervised`: stdin is a pipe from the supervisor, and its end means stop.
+    `supervised`: stdin is a pipe from the supervisor, and its end means stop. `wall` shows the time of day.
 
     A second signal, or a drain that takes longer than its time, ends the process at once: what was not committed then
     is repeated by the next owner.
@@ -95,18 +104,21 @@ def run_service(name: str, service: Service, settings: Settings, *, supervised: 
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(
                 _serve(
-                    service,
-                    settings,
+                    partial(service, settings),
                     Runtime(asyncio.Event(), metrics, health, instance),
                     watchdog,
                     begin,
                     supervised=supervised,
+                    wall=wall,
                 )
             )
     except (CannotStart, ConfigError, SchemasMissing, BadTopics) as error:
         for line in str(error).splitlines():
             log.error("cannot_start", reason=line)
         return EXIT_USAGE
+    except ClockSetBack as error:
+        log.error("service_failed", reason=str(error))
+        return EXIT_FAILED
     except Exception:
         log.exception("service_failed")
         return EXIT_FAILED
@@ -158,21 +170,23 @@ class _Watchdog:
 
 
 async def _serve(
-    service: Service,
-    settings: Settings,
+    service: Callable[[Runtime], Awaitable[None]],
     runtime: Runtime,
     watchdog: _Watchdog,
     begin: Callable[[], object],
     *,
     supervised: bool,
+    wall: Clock,
 ) -> None:
     _listen_for_signals(runtime.stop, watchdog)
     begin()  # whoever sees this line may stop the process in order
     if supervised:
         _listen_for_supervisor(runtime.stop, watchdog)
-    pulse = asyncio.create_task(_beat(runtime.health))
+    pulse = asyncio.create_task(_beat(runtime, watchdog, wall))
     try:
-        await service(settings, runtime)
+        await service(runtime)
+        if pulse.done():
+            pulse.result()
     finally:
         pulse.cancel()
         watchdog.arm()
@@ -207,9 +221,20 @@ def _listen_for_signals(stop: asyncio.Event, watchdog: _Watchdog) -> None:
         loop.add_signal_handler(number, on_signal, number)
 
 
-async def _beat(health: Health) -> None:
+async def _beat(runtime: Runtime, watchdog: _Watchdog, wall: Clock) -> None:
+    """Say that the event loop turns, and end the service where the clock was set back. Raises ClockSetBack then."""
+    steps = ClockSteps(wall(), steady_clock())
     while True:
-        health.beat()
+        runtime.health.beat()
+        back = steps.set_back_seconds(wall(), steady_clock())
+        if back > SET_BACK_SECONDS_MAX:
+            reason = f"this machine's clock was set back by {back:.0f} s, so waits of the Kafka client last that much longer; a new process goes on"
+            log.error(
+                "clock_set_back", reason=reason
+            )  # at once: the client may not let the service stop in order
+            watchdog.arm()
+            runtime.stop.set()
+            raise ClockSetBack(reason)
         await asyncio.sleep(HEARTBEAT_SECONDS)
 
 

@@ -121,6 +121,10 @@ LANES = Gauge("postlane_outbound_lanes", "Tickets with unfinished mail", ("parti
 OLDEST_WAITING_SECONDS = Gauge(
     "postlane_outbound_oldest_waiting_seconds", "Age of the oldest unfinished mail", ("partition",)
 )
+CLOCK_SKEW_SECONDS = Gauge(
+    "postlane_outbound_clock_skew_seconds",
+    "How far this machine's clock is ahead of the Kafka brokers' (negative: behind); the sender goes by theirs",
+)
 OLDEST_READY_SECONDS = Gauge(
     "postlane_outbound_oldest_ready_seconds",
     "How long the mail has been waiting for its relay that may go and has waited longest; retries and held tickets do not count",
@@ -256,6 +260,7 @@ OUTBOUND_METRICS: tuple[Metric, ...] = (
     WINDOW_BYTES,
     LANES,
     OLDEST_WAITING_SECONDS,
+    CLOCK_SKEW_SECONDS,
     OLDEST_READY_SECONDS,
     UNCOMMITTED_OUTCOMES,
     OLDEST_UNCOMMITTED_SECONDS,

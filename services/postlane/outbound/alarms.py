@@ -67,4 +67,5 @@ def look(gauges: Gauges, governors: Mapping[str, Governor], now: float) -> Seen:
         relays=tuple(relays),
         oldest_ready_seconds=gauges.oldest_ready_seconds,
         dead_letters=gauges.dead_letters,
+        clock_skew_seconds=gauges.clock_skew_seconds,
     )

@@ -14,15 +14,18 @@ from postlane.core.sending.lane_mail import WriteBatch
 from postlane.core.sending.lanes import Lanes
 from postlane.core.smtp.attempt import Attempted, Judgement, RelayHeld, SenderHeld
 from postlane.outbound.relay_desk import Delivery
+from postlane.ports import Clock
 
 
 class Gauges:
     """A thin layer over Metrics that knows which number means what."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, clock: Clock = time.time) -> None:
         self._metrics = metrics
+        self._clock = clock
         self._ready_seconds: dict[int, float] = {}
         self.dead_letters = 0
+        self.clock_skew_seconds = 0.0
         self.standings: dict[str, Standing] = {}
         self.distrusted: Counter[str] = Counter()
         self.distrust_words: dict[str, str] = {}
@@ -35,6 +38,11 @@ class Gauges:
     def owned(self, partitions: int) -> None:
         """How many partitions this process works on."""
         self._metrics.gauge(names.PARTITIONS_OWNED).set(partitions)
+
+    def clock_skew(self, seconds: float) -> None:
+        """How far this machine's clock is ahead of the brokers'."""
+        self.clock_skew_seconds = seconds
+        self._metrics.gauge(names.CLOCK_SKEW_SECONDS).set(seconds)
 
     def recovered(self, seconds: float) -> None:
         """A partition was taken over."""
@@ -108,7 +116,7 @@ class Gauges:
 
     def partition(self, partition: int, lanes: Lanes, states: Counter[str], in_flight: int) -> None:
         """How one partition stands."""
-        gauge, now = self._metrics.gauge, time.time()
+        gauge, now = self._metrics.gauge, self._clock()
         for place in ("memory", "parked"):
             gauge(names.WAITING, partition=partition, place=place).set(states[place])
         oldest_waiting = min((mail.first_seen for mail in lanes.mails.values()), default=now)

@@ -29,7 +29,7 @@ from postlane.outbound.committer import Committer, CommitterParts
 from postlane.outbound.control import ControlReader, Wishes
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
-from postlane.ports import LogRecord, LogUnavailable
+from postlane.ports import Clock, LogRecord, LogUnavailable
 
 INTAKE_AGAIN_SECONDS = 2.0
 CONTROL_SECONDS = 2.0  # an operator's command is obeyed within about this time
@@ -48,6 +48,7 @@ class PartitionParts:
     control: ControlReader
     attempt: "Callable[[PartitionOwner, Attempt], None]"
     lost: "Callable[[PartitionOwner, bool], None]"
+    clock: Clock = time.time
 
 
 class PartitionOwner:
@@ -86,7 +87,7 @@ class PartitionOwner:
         if not self.alive:
             return
         try:
-            for effect in step(self.lanes, event, time.time()):
+            for effect in step(self.lanes, event, self.parts.clock()):
                 self._execute(effect)
         except Exception:  # a fault of ours: what is in memory cannot be trusted, what is in Kafka can
             log.exception("lanes_fault", partition=self.partition)

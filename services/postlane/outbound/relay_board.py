@@ -10,6 +10,7 @@ from postlane.core.routing.routes import Route
 from postlane.core.routing.turns import Readiness, RelayTurns
 from postlane.core.sending.lane_mail import Attempt
 from postlane.outbound.relay_desk import Errand, RelayDesk, addressees
+from postlane.ports import Clock
 
 READINESS: dict[type[Permission], Readiness] = {
     Start: Readiness.OPEN,
@@ -23,9 +24,12 @@ READINESS: dict[type[Permission], Readiness] = {
 class RelayBoard:
     """`desks` by relay name; every relay of a route has one. `started` counts the mails that it let start."""
 
-    def __init__(self, desks: Mapping[str, RelayDesk], routes: tuple[Route, ...]) -> None:
+    def __init__(
+        self, desks: Mapping[str, RelayDesk], routes: tuple[Route, ...], clock: Clock = time.time
+    ) -> None:
         self.desks = dict(desks)
         self.routes = {route.name: route for route in routes}
+        self._clock = clock
         self._turns = RelayTurns()
         self._wanted: dict[str, int] = {}
         self._senders_due = False
@@ -43,7 +47,7 @@ class RelayBoard:
 
     def flowing(self, relay: str) -> bool:
         """Whether mail is in flight that this relay could have taken, for all that its routes say and this sender itself."""
-        if self.desks[relay].governor.stopped_here(time.time()) is not None:
+        if self.desks[relay].governor.stopped_here(self._clock()) is not None:
             return False
         others = {other for route in self.routes.values() if relay in route.relays for other in route.relays}
         return any(self.desks[other].governor.in_flight for other in others)

@@ -44,7 +44,7 @@ from postlane.core.smtp.attempt import (
 from postlane.core.smtp.transcript import Envelope, Lost, Phase
 from postlane.core.writing.envelope_sender import SenderPolicy, envelope_sender
 from postlane.core.writing.mime_build import BuildPolicy, BuiltMail, build_mail, recipients_of
-from postlane.ports import BlobMissing, BlobStore, BlobStoreError, MailDomains, MailSink
+from postlane.ports import BlobMissing, BlobStore, BlobStoreError, Clock, MailDomains, MailSink
 
 CAUSE_ATTACHMENT_MISSING = "attachment_missing"
 CAUSE_NOT_BUILT = "not_built"
@@ -85,6 +85,7 @@ class DeskParts:
     screen: Screen
     recipients_max: int | None = None
     domains: MailDomains | None = None
+    clock: Clock = time.time
 
 
 @dataclass(slots=True, eq=False)
@@ -155,7 +156,7 @@ class RelayDesk:
             return
         errand.over = True
         if errand.ticket is not None:
-            self.governor.ended(errand.ticket, errand.ending, time.time())
+            self.governor.ended(errand.ticket, errand.ending, self._parts.clock())
         if isinstance(errand.trial, Trial):
             self._parts.senders.ended(errand.trial)
 
@@ -193,7 +194,7 @@ class RelayDesk:
         seconds = time.monotonic() - started
         _log_attempt(request, attempt, judgement, relay=self.name, seconds=seconds)
         for cause, words in distrust(judgement).items():
-            if self._distrust.due(cause, time.time()):
+            if self._distrust.due(cause, self._parts.clock()):
                 log.warning("relay_distrusts", relay=self.name, cause=cause, reason=words)
         ended = AttemptEnded(
             origin=attempt.origin,
@@ -202,13 +203,13 @@ class RelayDesk:
             message_id=message_id,
             jitter=_jitter(),
         )
-        return Delivery(ended, seconds, time.time() - request.requested_at.timestamp())
+        return Delivery(ended, seconds, self._parts.clock() - request.requested_at.timestamp())
 
     async def _attempt(self, request: MailRequested, errand: Errand) -> tuple[str | None, Judgement]:
         if isinstance(errand.trial, SenderHeld):
             return None, errand.trial
         message_id, judgement = await self._try(request, errand)
-        return message_id, self._parts.senders.judged(errand.trial, judgement, time.time(), _jitter())
+        return message_id, self._parts.senders.judged(errand.trial, judgement, self._parts.clock(), _jitter())
 
     async def _try(self, request: MailRequested, errand: Errand) -> tuple[str | None, Judgement]:
         asked, by_a_person = errand.recipients, errand.attempt.wanted_by_a_person

@@ -1,6 +1,5 @@
 """One sender's share of one relay at work: the holder's records, put before the governor as connections, units and holds."""
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,8 +26,8 @@ from postlane.core.sharing.holder_events import (
 from postlane.core.sharing.onlooker import Onlooker
 from postlane.core.sharing.relay_terms import RelayLimits, terms_of
 from postlane.core.sharing.terms import CONNECTIONS, Budget
+from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.shared_budgets import SharedBudgets
-from postlane.ports import Clock
 
 CAUSE_NO_LEASE = "no_lease"
 ABSENT_SECONDS = 30.0  # mail waited for so long without a lease: longer than a take-over by another allocator
@@ -68,10 +67,10 @@ class Sessions(Protocol):
 
 
 class RelayShare:
-    """See core.limits.share.Share. `limits` are the relay's, for its governor; `steady` is a clock that counts while the machine sleeps."""
+    """See core.limits.share.Share. `limits` are the relay's, for its governor."""
 
     def __init__(
-        self, relay: RelayLimits, name: str, write: Callable[[RelayLease], None], steady: Clock
+        self, relay: RelayLimits, name: str, write: Callable[[RelayLease], None], clock: KafkaClock
     ) -> None:
         self.terms = terms_of(relay)
         self.holder = holding.Holder(self.terms, name)
@@ -80,8 +79,9 @@ class RelayShare:
         self._sink: Sessions | None = None
         self._relay = relay
         self._write = write
-        self._steady = steady
-        self._asked_at = steady()
+        self._clock = clock
+        self._steady = clock.steady
+        self._asked_at = clock.steady()
         self._granted_at = self._asked_at
         self._busy_at = float("-inf")
         self._starved_at: dict[str, float] = {}
@@ -90,7 +90,7 @@ class RelayShare:
         self._recent: deque[tuple[int, Counter[str]]] = (
             deque()
         )  # what mails cost, by the second in which they started
-        self._budgets = SharedBudgets(relay, self.terms, self.onlooker)
+        self._budgets = SharedBudgets(relay, self.terms, self.onlooker, clock)
         self.limits = self._budgets.limits(self._amount, self._in_hand)
 
     def connect(self, sink: Sessions) -> None:
@@ -220,7 +220,7 @@ class RelayShare:
             self._standing = None
         elif before is None:
             self.round += 1
-            self._standing = _Standing(known, time.time(), self._steady())
+            self._standing = _Standing(known, self._clock(), self._steady())
         else:
             before.known = known
 

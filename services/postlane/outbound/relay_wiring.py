@@ -23,7 +23,7 @@ from postlane.outbound.gauges import Gauges
 from postlane.outbound.relay_board import RelayBoard
 from postlane.outbound.relay_desk import DeskParts, RelayDesk, Screen
 from postlane.outbound.relay_share import RelayShare
-from postlane.ports import MailDomains
+from postlane.ports import Clock, MailDomains
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,16 @@ class _Tools:
     classify: Classify
     domains: MailDomains | None
     screen: Screen
+    clock: Clock
 
 
-def wire_relays(
+def wire_relays(  # noqa: PLR0917 - all that its desks are made of
     settings: Settings,
     gauges: Gauges,
     classifier: Classifier,
     listed: Listed,
     shares: Mapping[str, RelayShare],
+    clock: Clock,
 ) -> Relays:
     """`listed` knows the suppression list. Raises ConfigError for files that cannot be used."""
     sinks = {
@@ -64,9 +66,9 @@ def wire_relays(
     }
     domains = _domains(settings.outbound)
     safety = settings.safety.as_safety()
-    tools = _Tools(classifier.classify, domains, screening(safety, listed))
+    tools = _Tools(classifier.classify, domains, screening(safety, listed), clock)
     desks = {name: _desk(settings, shares[name], sink, tools) for name, sink in sinks.items()}
-    return Relays(RelayBoard(desks, settings.mail_routes()), tuple(sinks.values()), domains)
+    return Relays(RelayBoard(desks, settings.mail_routes(), clock), tuple(sinks.values()), domains)
 
 
 def _domains(outbound: OutboundSection) -> MailDomains | None:
@@ -94,6 +96,7 @@ def _desk(settings: Settings, share: RelayShare, sink: SmtpSink, tools: _Tools) 
             screen=tools.screen,
             recipients_max=relay.recipients_per_mail,
             domains=tools.domains,
+            clock=tools.clock,
         )
     )
 

@@ -20,6 +20,7 @@ from postlane.outbound.gauges import Gauges
 from postlane.outbound.holds import Holds
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
+from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.partition import PartitionOwner, PartitionParts
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_board import RelayBoard
@@ -30,7 +31,7 @@ from postlane.outbound.suppressor import Suppressor
 from postlane.outbound.takeover import TakeOver
 from postlane.outbound.topic_watch import watch_topic
 from postlane.outbound.topics import OutboundTopics
-from postlane.ports import BlobStore, GroupMember, LogRecord, LogWriter, TopicPartition
+from postlane.ports import BlobStore, Clock, GroupMember, LogRecord, LogWriter, TopicPartition
 
 TICK_SECONDS = 0.1
 REPORT_SECONDS = 2.0
@@ -68,6 +69,8 @@ class SenderParts:
     commit_interval_seconds: float
     drain_seconds: float
     rest: RestPolicy
+    clock: Clock = time.time
+    kafka_clock: KafkaClock | None = None  # None: this machine's is taken for right
 
 
 class Sender:
@@ -86,6 +89,8 @@ class Sender:
                 gauges=parts.gauges,
                 rest=parts.rest,
                 joined=self._joined,
+                clock=parts.clock,
+                clock_known=None if parts.kafka_clock is None else parts.kafka_clock.known,
                 taken=self._taken,
             )
         )
@@ -194,8 +199,9 @@ class Sender:
             control=self.parts.take_over.control,
             attempt=self._start_attempt,
             lost=self._given_up,
+            clock=self.parts.clock,
         )
-        lanes = Lanes(self.parts.policy, scribe, found.recovered, time.time(), taken.cautious_until)
+        lanes = Lanes(self.parts.policy, scribe, found.recovered, self.parts.clock(), taken.cautious_until)
         owner = self._owners[partition] = PartitionOwner(parts, lanes)
         for event in self._holds.standing():
             owner.handle(event)
@@ -233,13 +239,13 @@ class Sender:
             while self._hand_round(route, [*owners[first:], *owners[:first]]):
                 pass
         self._tell_holds()
-        self._wake_at(self.parts.relays.next_start(time.time()))
+        self._wake_at(self.parts.relays.next_start(self.parts.clock()))
 
     def _hand_round(self, route: str, owners: Sequence[PartitionOwner]) -> bool:
         """Offer each partition what is free of this route; whether any took it and some may be left."""
         started = self.parts.relays.started
         for owner in owners:
-            slots = self.parts.relays.free_slots(route, time.time())
+            slots = self.parts.relays.free_slots(route, self.parts.clock())
             if slots == 0:
                 return False
             owner.handle(SlotsFree(slots, route))
@@ -248,7 +254,7 @@ class Sender:
     def _wake_at(self, start: float | None) -> None:
         """Starts that a rate spreads come sooner one after the other than ticks."""
         if start is not None and self._woken is None:
-            wait = max(0.0, start - time.time())
+            wait = max(0.0, start - self.parts.clock())
             self._woken = asyncio.get_running_loop().call_later(wait, self._wake)
 
     def _wake(self) -> None:
@@ -256,7 +262,7 @@ class Sender:
         self.pump()
 
     def _start_attempt(self, owner: PartitionOwner, attempt: Attempt) -> None:
-        errand = self.parts.relays.begin(attempt, time.time())
+        errand = self.parts.relays.begin(attempt, self.parts.clock())
         if errand is None:
             owner.not_now(attempt.origin)
             return
@@ -279,7 +285,7 @@ class Sender:
         owner.attempt_over(errand.attempt.origin)
 
     def _tell_holds(self) -> None:
-        for event in self._holds.news(time.time()):
+        for event in self._holds.news(self.parts.clock()):
             for owner in list(self._owners.values()):
                 owner.handle(event)
 
@@ -323,7 +329,7 @@ class Sender:
 
     def _waiting(self, relay: str) -> int:
         """How many mails could go by this relay at once, for all that their lanes know and this sender itself."""
-        if self.parts.relays.desks[relay].governor.stopped_here(time.time()) is not None:
+        if self.parts.relays.desks[relay].governor.stopped_here(self.parts.clock()) is not None:
             return 0
         routes = [name for name, route in self.parts.relays.routes.items() if relay in route.relays]
         return sum(owner.lanes.queue.waiting(route) for owner in self._owners.values() for route in routes)
@@ -336,9 +342,11 @@ class Sender:
         self.parts.health.set(
             "control", known, "" if known else "reading what operators want; nothing starts before"
         )
+        if self.parts.kafka_clock is not None:
+            self.parts.gauges.clock_skew(self.parts.kafka_clock.skew_seconds())
         governors = {name: desk.governor for name, desk in self.parts.relays.desks.items()}
-        self.parts.alarms.observe(look(self.parts.gauges, governors, time.time()))
-        late = sorted(p for p, owner in self._owners.items() if owner.lanes.is_late(time.time()))
+        self.parts.alarms.observe(look(self.parts.gauges, governors, self.parts.clock()))
+        late = sorted(p for p, owner in self._owners.items() if owner.lanes.is_late(self.parts.clock()))
         self.parts.health.set("commits", not late, LATE.format(late) if late else "")
         if time.monotonic() - self._stumbled_at > KAFKA_QUIET_SECONDS:
             self.parts.health.set("kafka", True)

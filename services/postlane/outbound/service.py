@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,6 +31,7 @@ from postlane.outbound.control_watch import ControlWatch, ControlWatchParts
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.intake import Intake
 from postlane.outbound.journal_reader import JournalReader
+from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.membership import Membership
 from postlane.outbound.records import RecordWriter
 from postlane.outbound.relay_wiring import Relays, wire_relays
@@ -90,9 +90,10 @@ def _make_tools(
     blobs: BlobStore,
     classifier: Classifier,
 ) -> "_Tools":
-    gauges = Gauges(runtime.metrics)
+    clock = KafkaClock()
+    gauges = Gauges(runtime.metrics, clock)
     notifier = Notifier(channels_of(settings.notify), runtime.metrics)
-    sharing, allocation = wire_sharing(settings, event_log, codec, runtime.instance)
+    sharing, allocation = wire_sharing(settings, event_log, codec, runtime.instance, clock)
     alarms = Alarms(
         settings.notify,
         notifier,
@@ -100,13 +101,15 @@ def _make_tools(
         runtime.instance,
         # What only this sender has met, the allocator may not know.
         is_speaker=lambda relay: allocation.allots(relay) or relays.board.is_cut_off(relay),
+        clock=clock,
     )
     relays = wire_relays(
         settings,
         gauges,
         classifier,
-        lambda address: control.suppressed(address, time.time()),
+        lambda address: control.suppressed(address, clock()),
         sharing.shares,
+        clock,
     )
     control = ControlWatch(
         ControlWatchParts(
@@ -115,6 +118,7 @@ def _make_tools(
             topic=settings.kafka.topic(CONTROL),
             relay_changed=relays.board.pause_changed,
             relay_resumed=lambda relay, now: _resumed(relays, allocation, relay, now),
+            clock=clock,
         )
     )
     return _Tools(
@@ -128,6 +132,7 @@ def _make_tools(
         control=control,
         sharing=sharing,
         allocation=allocation,
+        clock=clock,
     )
 
 
@@ -187,6 +192,7 @@ class _Tools:
     control: ControlWatch
     sharing: Sharing
     allocation: Allocation
+    clock: KafkaClock
 
 
 def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
@@ -202,6 +208,7 @@ def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
         topics=topics,
         group=group,
         duplicate_window_seconds=settings.outbound.duplicate_window_seconds,
+        clock=tools.clock,
     )
     return SenderParts(
         topics=topics,
@@ -223,6 +230,8 @@ def _wire(settings: Settings, runtime: Runtime, tools: _Tools) -> SenderParts:
         commit_interval_seconds=settings.outbound.commit_interval_ms / 1000,
         drain_seconds=settings.outbound.drain_seconds,
         rest=RestPolicy(),
+        clock=tools.clock,
+        kafka_clock=tools.clock,
     )
 
 
@@ -237,5 +246,6 @@ def _suppressor(settings: Settings, runtime: Runtime, tools: _Tools) -> Suppress
             seconds=settings.outbound.suppress_unknown_seconds,
             write=partial(produce_all, settings.kafka),
             listed=tools.control.suppressed,
+            clock=tools.clock,
         )
     )

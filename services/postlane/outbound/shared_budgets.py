@@ -1,6 +1,5 @@
 """A shared relay's budgets as the limits of its governor."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC
 
@@ -13,6 +12,7 @@ from postlane.core.sharing.onlooker import Onlooker
 from postlane.core.sharing.relay_terms import RATES, RelayLimits
 from postlane.core.sharing.terms import Budget, Terms
 from postlane.core.sharing.used_budget import fill_ledger
+from postlane.ports import Clock
 
 MICRO = 1_000_000
 HowMuch = Callable[[str], int]
@@ -20,12 +20,13 @@ HowMuch = Callable[[str], int]
 
 
 class SharedBudgets:
-    """What counts a mail's units, and what they are counted in; `onlooker` knows what all senders have used."""
+    """What counts a mail's units, and what they are counted in; `onlooker` knows what all senders have used, `clock` the brokers' time."""
 
-    def __init__(self, relay: RelayLimits, terms: Terms, onlooker: Onlooker) -> None:
+    def __init__(self, relay: RelayLimits, terms: Terms, onlooker: Onlooker, clock: Clock) -> None:
         self._relay = relay
         self._terms = terms
         self._onlooker = onlooker
+        self._clock = clock
         self._words: dict[str, Words] = {words.key: words for words in relay.budgets}
         self._filled: dict[str, tuple[int, int, Limit]] = {}
         self._in_hand: dict[str, UnitsInHand] = {}
@@ -48,12 +49,12 @@ class SharedBudgets:
 
     def parcel_max(self, budget: Budget) -> int:
         """How many units one sender may have in hand today."""
-        limit = budget.limit_in(budget.window.span(time.time()))
+        limit = budget.limit_in(budget.window.span(self._clock()))
         return budget.parcel_max(self._terms.lease_seconds, limit)
 
     def left(self, budget: Budget) -> int:
         """How many units today nobody has been granted, as far as is known here."""
-        now = time.time()
+        now = self._clock()
         span = budget.window.span(now)
         return budget.limit_in(span) - self._onlooker.books.used(budget, span, now)
 

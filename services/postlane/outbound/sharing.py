@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,9 +14,10 @@ from postlane.core.reconnect import reconnect_seconds
 from postlane.core.sharing.allocator import Entry
 from postlane.core.sharing.estates import Estates
 from postlane.core.sharing.relay_terms import RelayLimits
+from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.lease_records import LeaseRecords
 from postlane.outbound.relay_share import RelayShare
-from postlane.ports import Clock, EventLog, Following, LogRecord, LogUnavailable, TopicPartition
+from postlane.ports import EventLog, Following, LogRecord, LogUnavailable, TopicPartition
 
 FAREWELL_SECONDS = 2.0
 ESTATES_SECONDS = 1.0  # how often we look whether another sender of this machine has died
@@ -25,22 +25,19 @@ ESTATES_SECONDS = 1.0  # how often we look whether another sender of this machin
 log = structlog.get_logger(__name__)
 
 
-def steady_clock() -> float:
-    """Seconds that also count while the machine sleeps, where it can tell: a lease runs on meanwhile."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingParts:
-    """`holder` is new with every start of the process; `group` is that of the allocators, whose offsets say where their snapshots begin."""
+    """`holder` is new with every start of the process; `group` is that of the allocators, whose offsets say where their snapshots begin.
+
+    `clock` learns the brokers' time from what is read back.
+    """
 
     event_log: EventLog
     records: LeaseRecords
     relays: Mapping[str, RelayLimits]
     group: str
     holder: str
-    steady: Clock
+    clock: KafkaClock
     life_signs: LifeSigns
 
 
@@ -49,13 +46,17 @@ class Sharing:
 
     def __init__(self, parts: SharingParts) -> None:
         self._parts = parts
+        self.clock = parts.clock
         self._loop = asyncio.get_running_loop()
         self._publisher = parts.event_log.publisher(parts.holder)
         self._following: Following | None = None
         self._estates = Estates(parts.relays)
         self._fault: Exception | None = None
+        self._asked: dict[
+            str, tuple[int, float]
+        ] = {}  # by relay: our newest request, and when it was composed
         self.shares = {
-            name: RelayShare(limits, parts.holder, self._write, parts.steady)
+            name: RelayShare(limits, parts.holder, self._write, parts.clock)
             for name, limits in parts.relays.items()
         }
 
@@ -144,6 +145,7 @@ class Sharing:
 
     def _take_in(self, entries: list[Entry]) -> None:
         for entry in entries:
+            self._note_time(entry)
             forgotten = self._estates.heard(entry)
             if forgotten is not None:
                 log.info("dead_sender_cleared", sender=forgotten)
@@ -153,5 +155,12 @@ class Sharing:
             if its:
                 share.hear(its)
 
+    def _note_time(self, entry: Entry) -> None:
+        request, (number, composed) = entry.lease.request, self._asked.get(entry.lease.relay, (0, 0.0))
+        if request is not None and request.number == number and entry.lease.written_by == self._parts.holder:
+            self._parts.clock.read_back(entry.written_at, composed)
+
     def _write(self, lease: RelayLease) -> None:
+        if lease.request is not None and lease.written_by == self._parts.holder:
+            self._asked[lease.relay] = lease.request.number, self._parts.clock.steady()
         self._publisher.publish(self._parts.records.record(lease))

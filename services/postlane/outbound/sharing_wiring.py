@@ -8,8 +8,9 @@ from postlane.adapters.life_signs import LifeSigns
 from postlane.config.settings import Settings
 from postlane.core.sharing.relay_terms import terms_of
 from postlane.outbound.allocation import Allocation, AllocationParts
+from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.lease_records import LeaseRecords
-from postlane.outbound.sharing import Sharing, SharingParts, steady_clock
+from postlane.outbound.sharing import Sharing, SharingParts
 from postlane.ports import EventLog
 
 RELAYS = "mail.relays"
@@ -17,7 +18,7 @@ SOURCE = "/postlane/outbound"
 
 
 def wire_sharing(
-    settings: Settings, event_log: EventLog, codec: Codec, instance: str
+    settings: Settings, event_log: EventLog, codec: Codec, instance: str, clock: KafkaClock
 ) -> tuple[Sharing, Allocation]:
     """For the relays of the configuration, which must be the same for all senders."""
     records = LeaseRecords(codec, settings.kafka.topic(RELAYS), settings.topics.partitions, SOURCE)
@@ -33,7 +34,7 @@ def wire_sharing(
             relays=relays,
             group=group,
             holder=f"{instance}-{uuid4().hex[:8]}",
-            steady=steady_clock,
+            clock=clock,
             life_signs=LifeSigns(_installation(settings)),
         )
     )
@@ -43,7 +44,7 @@ def wire_sharing(
             records=records,
             terms={name: terms_of(limits) for name, limits in relays.items()},
             group=group,
-            steady=steady_clock,
+            steady=clock.steady,
         )
     )
     return sharing, allocation

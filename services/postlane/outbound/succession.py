@@ -12,7 +12,7 @@ from postlane.core.instants import iso_utc
 from postlane.core.sending.rest import Rest, RestPolicy, next_rest
 from postlane.outbound.gauges import Gauges
 from postlane.outbound.takeover import TakenOver, TakeOver
-from postlane.ports import Fenced, LogUnavailable, LogWriter
+from postlane.ports import Clock, Fenced, LogUnavailable, LogWriter
 
 AGAIN_SECONDS = 1.0
 # A member that was stopped or cut off for long is fenced by its successor before it hears that the group has put it out. Were it to
@@ -35,7 +35,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuccessionParts:
-    """`joined` is set once the membership is there; `taken` hears of every partition that is ours now, on the event loop."""
+    """`joined` is set once the membership is there, `clock_known` once the time is (None: it is); `taken` hears of every partition that is ours now, on the event loop."""
 
     take_over: TakeOver
     writer: Callable[[int], LogWriter]
@@ -43,6 +43,8 @@ class SuccessionParts:
     rest: RestPolicy
     joined: asyncio.Event
     taken: Callable[[Taken], None]
+    clock: Clock = time.time
+    clock_known: asyncio.Event | None = None
 
 
 class Succession:
@@ -59,7 +61,7 @@ class Succession:
 
     def begin_after_fault(self, partition: int, *, fenced: bool) -> None:
         """Its owner was fenced or failed: let it rest, then take it over anew."""
-        now = time.time()
+        now = self._parts.clock()
         rest = self._rests[partition] = next_rest(
             self._parts.rest, self._rests.get(partition), now, fenced=fenced
         )
@@ -83,7 +85,13 @@ class Succession:
 
     def waiting_for(self, partitions: Sequence[int]) -> str:
         """For people: which of these partitions are being taken over, and which rest."""
-        now = time.time()
+        if self._parts.clock_known is not None and not self._parts.clock_known.is_set():
+            return (
+                f"{list(partitions)} wait until the brokers have told what time it is, in mail.relays"
+                if partitions
+                else ""
+            )
+        now = self._parts.clock()
         resting = {p: rest for p in partitions if (rest := self._rests.get(p)) and rest.until > now}
         words = [
             f"{p} rests after fault {rest.faults} until {iso_utc(rest.until)}" for p, rest in resting.items()
@@ -97,6 +105,8 @@ class Succession:
 
     async def _run(self, partition: int, pause_seconds: float) -> None:
         await self._parts.joined.wait()
+        if self._parts.clock_known is not None:
+            await self._parts.clock_known.wait()
         while True:
             await asyncio.sleep(pause_seconds)
             started = time.monotonic()

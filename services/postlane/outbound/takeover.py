@@ -13,7 +13,7 @@ from postlane.core.sending.recovery import Found, JournalFold, Plan, StatusFold,
 from postlane.outbound.control import ControlReader, Wishes
 from postlane.outbound.forgotten_ends import find_hidden
 from postlane.outbound.topics import OutboundTopics
-from postlane.ports import CommitPoint, EventLog, LogWriter, TopicPartition
+from postlane.ports import Clock, CommitPoint, EventLog, LogWriter, TopicPartition
 
 READ_SECONDS_MAX = 60.0  # longer than the transaction timeout: an open transaction below the end is then over
 
@@ -41,6 +41,7 @@ class TakeOver:
     topics: OutboundTopics
     group: str
     duplicate_window_seconds: float
+    clock: Clock = time.time
 
     def run(self, writer: LogWriter, partition: int) -> TakenOver:
         """Become the owner of the partition. Raises Fenced and LogUnavailable; then nothing has changed but the fence."""
@@ -105,7 +106,7 @@ class TakeOver:
         return fold
 
     def _read_statuses(self, at: TopicPartition, plan: Plan, end: int, topic_id: str) -> StatusFold:
-        window_from = time.time() - self.duplicate_window_seconds
+        window_from = self.clock() - self.duplicate_window_seconds
         start = min(plan.status_from, self.event_log.offset_at(at, int(window_from * 1000)))
         fold = StatusFold(topic_id, window_from)
         for batch in self.event_log.read(at, start, end, READ_SECONDS_MAX):

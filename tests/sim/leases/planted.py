@@ -13,6 +13,7 @@ from postlane.core.sharing.books import Books, HolderBook
 from postlane.core.sharing.broker_clock import BrokerClock
 from postlane.core.sharing.fair_shares import fair_shares
 from postlane.core.sharing.holder import Holder
+from postlane.core.sharing.kafka_time import KafkaTime
 from postlane.core.sharing.purse import Draw, Purse
 from postlane.core.sharing.terms import Budget
 from postlane.core.sharing.windows import Span
@@ -313,6 +314,17 @@ class AbortLeaks(Planted):
         return changed(Books, "cancel", cancel)
 
 
+class OwnTimeOfDay(Planted):
+    """A sender goes by what its own machine's clock shows."""
+
+    def patched(self) -> Any:
+        def read_back(time: KafkaTime, appended: float, composed: float, now: float) -> None:
+            del appended, composed, now
+            time.known = True
+
+        return changed(KafkaTime, "read_back", read_back)
+
+
 PLANTED: tuple[type[Planted], ...] = (
     Gossip,
     ExpiryFromReceipt,
@@ -339,4 +351,5 @@ PLANTED: tuple[type[Planted], ...] = (
     DayEndIgnored,
     DeadHolderForgotten,
     AbortLeaks,
+    OwnTimeOfDay,
 )

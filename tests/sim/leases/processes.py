@@ -13,18 +13,21 @@ from postlane.core.sharing.allocator import (
     CaughtUp,
     Committed,
     Deposed,
+    Entry,
     Office,
     Read,
     SnapshotDue,
     Write,
 )
 from postlane.core.sharing.holder_events import Demand, Ended, Heard, Leave, Pass, Refused
+from postlane.core.sharing.kafka_time import KafkaTime
 from postlane.core.sharing.terms import Terms
 from sim.leases.hooks import Planted
 from sim.leases.partition import Partition, Transaction
-from sim.leases.witness import Attempt, Memory, Witness
+from sim.leases.witness import Attempt, Memory, TimeKept, Witness
 
 STARTS_MAX = 3  # tries in a row
+HOURS = 7200.0
 
 
 class Surroundings:
@@ -91,6 +94,9 @@ class Sender(Process):
         self.flying: list[tuple[float, Attempt, bool]] = []  # until when, refused
         self.outbox: list[tuple[float, RelayLease]] = []
         self.busy = False
+        skew = around.rnd.choice([-HOURS, 0.0, HOURS])
+        self.time, self.time_kept = KafkaTime(now + skew, self.clock(now)), TimeKept(now)
+        self.asked = 0, now, self.clock(now)
         self.served: dict[str, float] = {}  # when it last had all of a capacity, or units in hand
 
     def act(self, now: float) -> None:
@@ -107,6 +113,8 @@ class Sender(Process):
         self._step(self._demand() if new else holder_events.Tick(), now)
         self._start_mails(now)
         self._write(now)
+        if self.time.known:
+            self.around.witness.tells_time(self.time_kept, self.time.at(self.clock(now)), now)
 
     def leave(self, now: float) -> None:
         """SIGTERM: what is in flight is finished elsewhere in time."""
@@ -126,6 +134,7 @@ class Sender(Process):
         for lease in holding.step(self.holder, event, clock):
             if lease.request is not None:
                 self.memory.composed[lease.request.number] = self.steady(now)
+                self.asked = lease.request.number, now, clock
             delay = self.around.rnd.choice([0.0, 0.0, 0.05, 0.3])
             self.outbox.append((now + delay, lease))
 
@@ -146,6 +155,7 @@ class Sender(Process):
         stop = partition.end if planted.dirty_reads else partition.stable_end
         if stop > self.position:
             entries = partition.read(self.position, stop, dirty=planted.dirty_reads)
+            self._note_time(entries, now)
             for entry in entries:
                 grant_or_snapshot = entry.lease.grant or entry.lease.snapshot
                 if grant_or_snapshot is None or not planted.dirty_reads:
@@ -156,6 +166,14 @@ class Sender(Process):
                         self.around.witness.heard(self.memory, self.holder.name, entry)
             self.position = stop
             self._step(Heard(entries), now)
+
+    def _note_time(self, entries: tuple[Entry, ...], now: float) -> None:
+        number, asked_at, composed = self.asked
+        for entry in entries:
+            request = entry.lease.request
+            if request is not None and (entry.lease.written_by, request.number) == (self.holder.name, number):
+                self.time.read_back(entry.written_at, composed, self.clock(now))
+                self.time_kept.read_back(asked_at, now)
 
     def _start_mails(self, now: float) -> None:
         rnd, around = self.around.rnd, self.around

@@ -9,6 +9,7 @@ ProbeIsSingle           one start per probe's grant, and never two probes at onc
 NothingWithoutReading   every start rests on a committed grant that the sender has read and that answers a request of this very process;
                         every committed grant was decided by somebody who had read the partition as it stood when he took over
 CountersSurviveRestart  an allocator that takes office knows of at least all units that were granted and not returned
+OneTimeForAll           whatever a sender's own clock shows, it counts by the brokers' time, as closely as the records that it read back tell it
 LoneSenderGetsAll       a lone busy sender has every connection, and units or all units spent, two leases after the others fell silent (in sim.leases.world)
 """
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from postlane.core.events.relay_lease import LeaseGrant, RelaySnapshot, ReportOutcome
 from postlane.core.sharing.allocator import Allocator, Entry
 from postlane.core.sharing.holder_events import Pass
-from postlane.core.sharing.terms import CONNECTIONS, FREE_FACTOR, Terms
+from postlane.core.sharing.terms import CONNECTIONS, DRIFT, FREE_FACTOR, Terms
 from postlane.core.sharing.windows import Span
 from sim.part import Violation
 
@@ -43,6 +44,23 @@ class Memory:
     grants: dict[int, LeaseGrant] = field(default_factory=dict)
     refused_at: int = -1  # offset of the last report that it read
     free_from: int = -1  # up to where an allocator that said "no hold" had read
+
+
+class TimeKept:
+    """How far off a sender's time may be: by what its records left open, what brokers differ, and how its clock drifts from one to the next."""
+
+    def __init__(self, now: float) -> None:
+        self._read_at = now
+        self._first = self._widest = self._gap = 0.0
+
+    def read_back(self, asked_at: float, now: float) -> None:
+        width = now - asked_at
+        self._first = self._first or width / 2
+        self._widest, self._gap = max(self._widest, width), max(self._gap, now - self._read_at)
+        self._read_at = now
+
+    def most(self, margin: float, now: float) -> float:
+        return self._first + self._widest + 2 * margin + 2 * DRIFT * max(self._gap, now - self._read_at)
 
 
 class Witness:
@@ -186,6 +204,13 @@ class Witness:
                     raise Violation(
                         f"CountersSurviveRestart: {known} of {units} units of {name} are known at {now:.1f}"
                     )
+
+    def tells_time(self, kept: TimeKept, told: float, now: float) -> None:
+        """OneTimeForAll."""
+        if abs(told - now) > kept.most(self.terms.clock_margin_seconds, now):
+            raise Violation(
+                f"OneTimeForAll: a sender is {told - now:.1f} s ahead of the brokers at {now:.2f}"
+            )
 
     def check_no_leak(self, allocator: Allocator, entries: tuple[Entry, ...]) -> None:
         """LoneSenderGetsAll: an allocator with nothing in flight counts no unit that nobody was granted."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from postlane.core.clock_steps import SET_BACK_SECONDS_MAX, ClockSteps
+
 PRELUDE = """
 import asyncio, sys, threading, time
 from postlane.adapters.process import CannotStart, run_service
@@ -157,3 +159,35 @@ def test_a_taken_http_port_is_a_clear_refusal() -> None:
     assert "[http] 127.0.0.1:" in err
     assert "Address already in use; two services on one host need two ports" in err
     assert "http.port (POSTLANE_HTTP__PORT)" in err
+
+
+def test_a_clock_that_is_set_back_ends_the_process_for_a_new_one() -> None:
+    body = """
+    set_back = 0.0
+
+    async def service(settings, runtime):
+        global set_back
+        await asyncio.sleep(0)
+        set_back = 7200.0
+        print("ready", flush=True)
+        await runtime.stop.wait()
+        print("drained", flush=True)
+
+    run = run_service
+
+    def run_service(name, service, settings):
+        return run(name, service, settings, wall=lambda: time.time() - set_back)
+    """
+    with _start(body) as process:
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 1, err
+    assert out == "ready\ndrained\n"
+    assert "this machine's clock was set back by 7200 s" in err
+    assert "Traceback" not in err
+
+
+def test_a_clock_that_is_set_forward_or_back_a_little_changes_nothing() -> None:
+    steps = ClockSteps(1000.0, 5.0)
+    assert steps.set_back_seconds(1000.0 + 7200.0 + 1.0, 6.0) == 0.0
+    assert steps.set_back_seconds(8202.0 - 2.0, 7.0) == 2.0 <= SET_BACK_SECONDS_MAX
+    assert steps.set_back_seconds(8201.0, 8.0) == 0.0

@@ -15,11 +15,12 @@ from postlane.core.events.relay_lease import RelayLease
 from postlane.core.limits.budgets import parse_budgets
 from postlane.core.limits.circuit import CircuitPolicy
 from postlane.core.limits.governor import Governor, GovernorPolicy
-from postlane.core.limits.permission import Start
+from postlane.core.limits.permission import Answered, Hold, Start
 from postlane.core.sharing.allocator import Entry
 from postlane.core.sharing.relay_terms import RelayLimits, terms_of
 from postlane.core.sharing.terms import CONNECTIONS
 from postlane.outbound.allocation import Allocation, AllocationParts
+from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.lease_records import LeaseRecords
 from postlane.outbound.sharing import Sharing, SharingParts
 from postlane.ports import TopicPartition
@@ -68,6 +69,14 @@ class Site:
         self.log.create_topic(TOPIC, partitions)
         self.records = LeaseRecords(CODEC, TOPIC, partitions, "/test")
         self.senders: dict[str, OneSender] = {}
+
+    def time(self) -> float:
+        """The brokers' time of day."""
+        return self._base + self.now
+
+    def clock(self, skew_seconds: float = 0.0) -> KafkaClock:
+        """Of a machine whose time of day is off by so much."""
+        return KafkaClock(lambda: self.now, lambda: self._base + self.now + skew_seconds)
 
     def entries(self) -> list[Entry]:
         """All committed records, of all partitions."""
@@ -122,6 +131,18 @@ class OneSender:
     def may_start(self, relay: str = "r", recipients: int = 1) -> bool:
         return isinstance(self.governors[relay].may_start(recipients, time.time()), Start)
 
+    def send_one(self, relay: str = "r") -> bool:
+        """Where a mail may start by this sender's own clock, it does, and is answered."""
+        now, governor = self.sharing.clock(), self.governors[relay]
+        may = isinstance(governor.may_start(1, now), Start)
+        if may:
+            governor.ended(governor.started(1, now), Answered(), now)
+        return may
+
+    def hold(self, relay: str = "r") -> Hold | None:
+        """What its people hear."""
+        return self.governors[relay].hold(self.sharing.clock())
+
     async def kill(self) -> None:
         """As SIGKILL: nothing is said to anybody, and the group notices."""
         self.dead = True
@@ -143,8 +164,8 @@ class OneSender:
         await self.allocation.close()
 
 
-async def begin(site: Site, name: str) -> OneSender:
-    """A sender that starts."""
+async def begin(site: Site, name: str, clock: KafkaClock | None = None) -> OneSender:
+    """A sender that starts; `clock` where its own is not that of all."""
     sharing = Sharing(
         SharingParts(
             event_log=site.log,
@@ -152,7 +173,7 @@ async def begin(site: Site, name: str) -> OneSender:
             relays=site.relays,
             group=GROUP,
             holder=name,
-            steady=lambda: site.now,
+            clock=clock or site.clock(),
             life_signs=LifeSigns("sender", site.directory),
         )
     )

@@ -18,6 +18,7 @@ class AlertName(StrEnum):
     RELAY_DISTRUSTED = "RelayDistrusted"
     DEAD_LETTERS_GROW = "DeadLettersGrow"
     BACKLOG_OLD = "BacklogOld"
+    CLOCK_OFF = "ClockOff"
     MAILBOX_BEHIND = "MailboxBehind"
     MAILBOX_LOGIN_BROKEN = "MailboxLoginBroken"
     MAILBOX_GRANT_ENDS = "MailboxGrantEnds"
@@ -99,6 +100,13 @@ KINDS: Mapping[AlertName, AlertKind] = {
         cleared="Mail goes without delay again",
         action="`postlane relays`: is one held? Then its own alert says why. If none is, more mail comes than the relays may take: look at their connections and "
         "budgets, and at the service's log.",
+    ),
+    AlertName.CLOCK_OFF: AlertKind(
+        severity=Severity.WARNING,
+        raised="A sender's clock differs from that of Kafka's brokers",
+        cleared="The sender's clock agrees with that of Kafka's brokers again",
+        action="Mail goes on: senders count by the brokers' time. Set the clock of the machine that is wrong, and have NTP keep it. Certificates, OAuth 2 tokens and S3 "
+        "are judged by the machine's own clock, and the lines of its log bear it.",
     ),
     AlertName.MAILBOX_BEHIND: AlertKind(
         severity=Severity.CRITICAL,

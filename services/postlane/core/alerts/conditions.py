@@ -8,6 +8,7 @@ paused, and not a long wait's while the relay is broken.
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from math import inf
 
 from postlane.core.alerts.catalogue import AlertName
@@ -23,10 +24,14 @@ CAUSE_GRANT_ENDS = "grant_ends"
 CAUSE_DISTRUSTED = "distrusted"
 CAUSE_DEAD_LETTERS = "dead_letters"
 CAUSE_BACKLOG = "backlog"
+CAUSE_CLOCK = "clock_skew"
 
 REASON_MAX = 500  # characters of a relay's words that are passed on
 HOUR_SECONDS = 3600.0
 SAMPLE_SECONDS = 60.0
+CLOCK_SKEW_SECONDS_MAX = (
+    5.0  # what budgets allow for between clocks (core.sharing.terms); NTP keeps to thousandths
+)
 SUSTAINS_SECONDS = inf  # so long must it last: it raises no alert, but one that stands goes on
 
 
@@ -52,11 +57,13 @@ class Seen:
     """One look at the service.
 
     `oldest_ready_seconds`: how long the mail has been waiting that may go and has waited longest. `dead_letters`: written since the process began.
+    `clock_skew_seconds`: how far this machine's clock is ahead of the brokers'.
     """
 
     relays: tuple[RelaySeen, ...] = ()
     oldest_ready_seconds: float = 0.0
     dead_letters: int = 0
+    clock_skew_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,4 +181,13 @@ def _of_service(seen: Seen, dead_within_hour: int, limits: Thresholds, now: floa
             since=now - seen.oldest_ready_seconds,
             cause=CAUSE_BACKLOG,
             reason=f"the oldest has been waiting for {seen.oldest_ready_seconds / 60:.0f} minutes",
+        )
+    if abs(seen.clock_skew_seconds) > CLOCK_SKEW_SECONDS_MAX:
+        side = "ahead of" if seen.clock_skew_seconds > 0 else "behind"
+        yield Condition(
+            alert=AlertName.CLOCK_OFF,
+            subject="",
+            since=now,
+            cause=CAUSE_CLOCK,
+            reason=f"this machine's clock is {timedelta(seconds=round(abs(seen.clock_skew_seconds)))} (h:mm:ss) {side} that of Kafka's brokers",
         )

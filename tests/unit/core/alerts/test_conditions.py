@@ -10,6 +10,7 @@ from postlane.adapters.smtp_rules_file import load_classifier
 from postlane.core.alerts.catalogue import AlertName
 from postlane.core.alerts.conditions import (
     CIRCUIT_CAUSES,
+    CLOCK_SKEW_SECONDS_MAX,
     LOGIN_CAUSES,
     SUSTAINS_SECONDS,
     HourCount,
@@ -140,6 +141,16 @@ def test_a_backlog_and_dead_letters() -> None:
     assert (backlog.alert, backlog.since) == (AlertName.BACKLOG_OLD, T0 - 3600)
     assert (dead.alert, dead.subject) == (AlertName.DEAD_LETTERS_GROW, "")
     assert "21 mails" in dead.reason
+
+
+@pytest.mark.parametrize(
+    ("skew_seconds", "words"), [(7200.0, "2:00:00 (h:mm:ss) ahead of"), (-30.4, "0:00:30 (h:mm:ss) behind")]
+)
+def test_a_wrong_clock_is_named_with_its_skew(skew_seconds: float, words: str) -> None:
+    (condition,) = conditions(Seen(clock_skew_seconds=skew_seconds), LastHour(), LIMITS, T0)
+    assert (condition.alert, condition.cause) == (AlertName.CLOCK_OFF, "clock_skew")
+    assert words in condition.reason
+    assert conditions(Seen(clock_skew_seconds=CLOCK_SKEW_SECONDS_MAX), LastHour(), LIMITS, T0) == ()
 
 
 def test_a_relay_that_distrusts_us() -> None:
