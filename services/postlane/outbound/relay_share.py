@@ -10,6 +10,7 @@ import structlog
 from postlane.core.events.relay_lease import RelayLease
 from postlane.core.limits.circuit import Trip
 from postlane.core.limits.permission import Answered, Ending, Hold, Ticket, TurnedAway, Unheard, Unsent
+from postlane.core.limits.share import CAUSE_NO_LEASE, Slowness
 from postlane.core.sharing import holder as holding
 from postlane.core.sharing.allocator import Entry
 from postlane.core.sharing.holder_events import (
@@ -26,10 +27,10 @@ from postlane.core.sharing.holder_events import (
 from postlane.core.sharing.onlooker import Onlooker
 from postlane.core.sharing.relay_terms import RelayLimits, terms_of
 from postlane.core.sharing.terms import CONNECTIONS, Budget
+from postlane.core.sharing.waits import Waits
 from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.shared_budgets import SharedBudgets
 
-CAUSE_NO_LEASE = "no_lease"
 ABSENT_SECONDS = 30.0  # mail waited for so long without a lease: longer than a take-over by another allocator
 UNANSWERED_SECONDS = 2.0  # a report is the allocator's to judge; so long its word is waited for
 BUSY_SECONDS = 10.0  # so long after the last waiting mail a rate is still wanted whole
@@ -87,6 +88,8 @@ class RelayShare:
         self._starved_at: dict[str, float] = {}
         self._passes: dict[Ticket, Pass] = {}
         self._standing: _Standing | None = None
+        self._waits = Waits()
+        self._absence: Hold | None = None
         self._recent: deque[tuple[int, Counter[str]]] = (
             deque()
         )  # what mails cost, by the second in which they started
@@ -131,17 +134,37 @@ class RelayShare:
         """See Share."""
         waited = self._steady() - self._granted_at
         if waited < ABSENT_SECONDS:
+            self._absence = None
             return None
-        return Hold(
-            relay=self.terms.relay,
-            cause=CAUSE_NO_LEASE,
-            reason="nothing of the relay's limits is granted to this sender: others have all of it, or no sender allots them (mail.relays)",
-            since=now - waited,
-            until=None,
-        )
+        before = self._absence
+        if before is None or before.until is None or now >= before.until:
+            self._absence = Hold(
+                relay=self.terms.relay,
+                cause=CAUSE_NO_LEASE,
+                reason=f"relay {self.terms.relay}: {self._lack()}",
+                since=now - waited if before is None else before.since,
+                until=now + self.terms.lease_seconds,
+            )
+        return self._absence
+
+    def slowness(self, now: float) -> Slowness | None:
+        """See Share."""
+        since = self._waits.told_since
+        if since is None:
+            return None
+        lack = self._lack() if self.holder.amount(CONNECTIONS, self._steady()) == 0 else ""
+        return Slowness(now - (self._steady() - since), lack)
+
+    def _lack(self) -> str:
+        if not self.holder.asking.answered:
+            return "no sender allots its limits: what this one asked in mail.relays is not answered yet"
+        granted = self.holder.lease.amounts
+        missing = [one.name for one in self.terms.capacities if not granted.get(one.name)]
+        return f"other senders have all of its {' and '.join(missing) or CONNECTIONS}, or have another configuration of it"
 
     def started(self, ticket: Ticket) -> None:
         """See Share."""
+        self._waits.started(self._asked_at)
         costs = self._budgets.costs(ticket.recipients)
         leave = holding.start(self.holder, costs, self._asked_at)
         assert isinstance(leave, Pass), f"the governor let a mail start for which there is no leave: {leave}"
@@ -185,6 +208,7 @@ class RelayShare:
     def tick(self, waiting: int, *, flowing: bool = False) -> None:
         """Some time has passed, and so many mails could go by this relay at once; `flowing`: others of its routes go by other relays."""
         now = self._steady()
+        self._waits.tick(now, waiting=waiting > 0)
         if flowing and self.holder.held is not None:
             waiting = max(1, waiting)  # else nobody would ask to probe it while another relay suffices
         if waiting:
@@ -229,8 +253,10 @@ class RelayShare:
     def _demand(self, waiting: int, now: float) -> Demand:
         busy = now - self._busy_at < BUSY_SECONDS
         connections = min(self._relay.connections, self.holder.in_flight + waiting)
+        # Who had none of a rate waits for a period before it can use it: a lone sender keeps what nobody else asks for.
+        keeps = busy or len(self.onlooker.books.live(now)) <= 1
         rates = {
-            one.name: one.amount if busy else 0 for one in self.terms.capacities if one.name != CONNECTIONS
+            one.name: one.amount if keeps else 0 for one in self.terms.capacities if one.name != CONNECTIONS
         }
         while self._recent and self._recent[0][0] < now - RECENT_SECONDS:
             self._recent.popleft()

@@ -13,6 +13,7 @@ from postlane.core.limits.circuit import CircuitPolicy, Trip
 from postlane.core.limits.governor import Governor, GovernorPolicy
 from postlane.core.limits.held_senders import HeldSenders
 from postlane.core.limits.permission import Ending, Hold, Ticket
+from postlane.core.limits.share import Slowness
 from postlane.core.routing.routes import Route
 from postlane.core.routing.safety import Safety
 from postlane.core.sending.dead_limit import DeadLimit, DeadLimitPolicy
@@ -45,6 +46,10 @@ class EndingShare:
         return False
 
     def absence(self, now: float) -> Hold | None:
+        del now
+        return None
+
+    def slowness(self, now: float) -> Slowness | None:
         del now
         return None
 

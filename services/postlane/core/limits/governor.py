@@ -38,9 +38,11 @@ from postlane.core.limits.permission import (
     Unsent,
     Wait,
 )
-from postlane.core.limits.share import Share
+from postlane.core.limits.share import CAUSE_NO_LEASE, Share
 
 CAUSE_PAUSED = "paused"
+CAUSE_SLOWED = "throttled"
+AGAIN_SECONDS = 5.0
 CALM_SECONDS = 30.0  # a used-up budget frees units bit by bit: only when they last so long the hold is over
 STATE_VERSION = 1
 
@@ -67,6 +69,8 @@ class Governor:
         self._share_round = 0 if share is None else share.round
         self._pause: Hold | None = None
         self._shortage: Hold | None = None
+        self._slow: Hold | None = None
+        self._asked = 1  # recipients of the mail that was asked about last
         self._held_since: float | None = None
         self._flying: dict[Ticket, int] = {}  # with the share's round in which it started
         self._tickets = 0
@@ -81,6 +85,7 @@ class Governor:
     def may_start(self, recipients: int, now: float) -> Permission:
         """Decide about a mail to so many recipients."""
         self._hear_share()
+        self._asked = recipients
         now_us = to_us(now)
         free = to_seconds(self._free_us(recipients, now_us))
         stopped = self._stopped(now)
@@ -253,6 +258,37 @@ class Governor:
         stands = short is not None and short.until is not None and now < short.until + CALM_SECONDS
         return short if stands else None
 
+    def _standing_slowness(self, now: float) -> Hold | None:
+        """What spreads starts so far that mail has been waiting for long; it stops nothing, and stands until mail goes without such waits."""
+        slow = None if self._share is None else self._share.slowness(now)
+        if slow is None:
+            self._slow = None
+            return None
+        before, now_us = self._slow, to_us(now)
+        frees = [(limit.earliest(self._units(limit), now_us), limit) for limit in self.limits]
+        at_us, limit = max(frees, key=lambda pair: pair[0], default=(now_us, None))
+        cause, reason = ("", "") if limit is None else (limit.cause, limit.describe(now_us))
+        if slow.lack:
+            at_us, cause, reason = now_us + 1, CAUSE_NO_LEASE, slow.lack
+        elif self.pace.earliest(now_us) > at_us:
+            at_us, cause, reason = self.pace.earliest(now_us), CAUSE_SLOWED, self.pace.describe()
+        if at_us <= now_us or (before is not None and before.cause == cause and now < (before.until or now)):
+            return before
+        # Where a grant is waited for, nobody knows until when: it is looked for again and again.
+        until = max(to_seconds(at_us), now + AGAIN_SECONDS)
+        self._slow = Hold(
+            relay=self.relay,
+            cause=cause,
+            reason=f"relay {self.relay}: {reason}",
+            since=slow.since,
+            until=until,
+        )
+        return self._slow
+
+    def _units(self, limit: Limit) -> int:
+        """What the mail that was asked about last takes of this limit, at once."""
+        return min(limit.unit.of(self._asked), limit.most)
+
     def _width(self, now: float) -> int:
         self.circuit.at(now)  # a hold whose time is over becomes a probe
         return min(1, self.pace.width) if self.probing else self.pace.width
@@ -287,6 +323,8 @@ class Governor:
             hold = self._hold_of(trip)
         if hold is None:
             hold = self._standing_shortage(now)
+        if hold is None:
+            hold = self._standing_slowness(now)
         if hold is None:
             self._held_since = None
             return None

@@ -54,6 +54,12 @@ class Pace:
             return now_us  # the clock was set back: nothing waits for the old time
         return max(now_us, self._started_us + self._interval_us(self._per_minute))
 
+    def describe(self) -> str:
+        """How far starts are spread, for people."""
+        if self._per_minute is None:
+            return "starts are not spread"
+        return f"starts are spread to {self._per_minute:.3g} a minute, because it refused more as too fast"
+
     def through(self, mails: int, now_us: int) -> int:
         """When the last of so many could start, were the pace to stay as it is."""
         if self._per_minute is None:

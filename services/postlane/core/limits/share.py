@@ -5,6 +5,7 @@ senders, until one of all probes. What happens to one sender's host, network or 
 "421 try again" to stop all, one host with a bad network could.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from postlane.core.limits.circuit import Trip
@@ -12,6 +13,15 @@ from postlane.core.limits.permission import Ending, Hold, Ticket
 
 CAUSES_OF_ALL = frozenset({"quota", "rate", "throttled", "auth"})
 """What is said of the account, not of who connects."""
+CAUSE_NO_LEASE = "no_lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Slowness:
+    """Mail that could go has been waiting `since`; `lack` is why no connection is granted, empty where one is."""
+
+    since: float
+    lack: str
 
 
 class Share(Protocol):
@@ -36,6 +46,10 @@ class Share(Protocol):
 
     def absence(self, now: float) -> Hold | None:
         """That mail has waited for a grant for so long that people should hear of it."""
+        ...
+
+    def slowness(self, now: float) -> Slowness | None:
+        """That mail which could go has been waiting for so long that people should hear why."""
         ...
 
     def started(self, ticket: Ticket) -> None:

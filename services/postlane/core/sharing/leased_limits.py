@@ -6,6 +6,7 @@ Each is a core.limits.limit.Limit. What is used, mail.relays knows; nothing of i
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 from postlane.core.limits.budgets import Budget, Period, Unit
 from postlane.core.limits.limit import CAUSE_QUOTA, CAUSE_RATE, Limit, Plain
@@ -15,6 +16,7 @@ from postlane.core.limits.rolling_ledger import RollingLedger
 from postlane.core.sharing.rate_slices import slice_of
 
 _LONG_AGO_US = -(2**62)
+SOON_US = 5 * MICRO  # nobody asks about shorter waits
 AGAIN_US = MICRO // 5  # how soon a mail asks anew that waits for a grant: about as long as one takes
 
 
@@ -75,12 +77,14 @@ class LeasedRate(_KeptElsewhere):
 
     def describe(self, now_us: int) -> str:
         self._follow(now_us)
-        return f"{self.words}, of which {self._shares[-1][1] * self._slice.in_period} are this sender's"
+        own = f"{self.words}, of which {self._shares[-1][1] * self._slice.in_period} are this sender's"
+        is_soon = self._usable_us() <= now_us + SOON_US
+        return own if is_soon else f"{own} once those of its last holder no longer count"
 
     def earliest(self, units: int, now_us: int) -> int:
         self._follow(now_us)
         if self._rate is None:
-            return now_us + AGAIN_US
+            return max(now_us + AGAIN_US, self._usable_us())
         at_us = self._rate.earliest(units, now_us)
         if self._ledger is not None:
             at_us = max(at_us, self._ledger.earliest(units, now_us))
@@ -120,6 +124,11 @@ class LeasedRate(_KeptElsewhere):
         self._rate = strict_rate_in(replace(self.budget, count=count), self._slice.period_us)
         due_us = since_us if before is None else max(since_us, before.earliest(before.burst, since_us))
         self._rate.reserve(self._rate.burst - 1, due_us)
+
+    def _usable_us(self) -> int:
+        """When what is leased now was ours for a whole span: until then its last holder's mails may still count."""
+        had_none = [at for (_, before), (at, _) in pairwise(self._shares) if before == 0]
+        return had_none[-1] + self._slice.period_us if had_none and self._shares[-1][1] else _LONG_AGO_US
 
     def _share(self, now_us: int) -> int:
         """The least that was leased to us at any time within the last span."""

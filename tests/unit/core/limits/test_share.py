@@ -9,6 +9,7 @@ from postlane.core.limits.permission import (
     Busy,
     Ending,
     Hold,
+    Soon,
     Start,
     Ticket,
     TurnedAway,
@@ -16,6 +17,7 @@ from postlane.core.limits.permission import (
     Unsent,
     Wait,
 )
+from postlane.core.limits.share import Slowness
 from unit.core.limits.parts import CIRCUIT, NOW, limits, refusal
 
 TRIP = Trip(cause="quota", reason="550 5.4.5", since=NOW - 10, until=NOW + 100)
@@ -31,6 +33,7 @@ class ScriptedShare:
         self.held: Trip | None = None
         self.probes = False
         self.absent: Hold | None = None
+        self.slow: Slowness | None = None
         self.begun: list[Ticket] = []
         self.endings: list[Ending] = []
 
@@ -46,6 +49,10 @@ class ScriptedShare:
     def absence(self, now: float) -> Hold | None:
         del now
         return self.absent
+
+    def slowness(self, now: float) -> Slowness | None:
+        del now
+        return self.slow
 
     def started(self, ticket: Ticket) -> None:
         self.begun.append(ticket)
@@ -244,3 +251,57 @@ def test_each_mail_is_ended_once_and_its_budget_settled(ending: Ending) -> None:
     with pytest.raises(KeyError):
         relay.ended(ticket, ending, NOW)
     assert share.endings == [ending]
+
+
+def test_a_rate_that_keeps_mail_waiting_is_told_and_stops_nothing() -> None:
+    share = ScriptedShare()
+    relay = shared(share, "3 mails/minute")
+    relay.ended(start(relay), Answered(), NOW)
+    later = NOW + 6
+    assert isinstance(relay.may_start(1, later), Soon)
+    assert relay.hold(later) is None, "nobody has waited for long"
+    share.slow = Slowness(NOW, "")
+    hold = relay.hold(later)
+    assert hold is not None
+    assert (hold.cause, hold.since) == ("rate", NOW)
+    assert "3 mails/minute" in hold.reason
+    assert hold.until is not None
+    assert later < hold.until <= NOW + 60
+    assert isinstance(relay.may_start(1, later), Soon), (
+        "another relay of the route does not take its mail for that"
+    )
+    assert relay.hold(hold.until) == hold, "it stands while mail goes out one by one"
+    share.slow = None
+    assert relay.hold(later) is None
+
+
+def test_a_wait_for_a_lease_is_told_with_its_reason() -> None:
+    share = ScriptedShare(connections=0)
+    share.slow = Slowness(NOW - 5, "no sender allots its limits")
+    relay = shared(share)
+    assert isinstance(relay.may_start(1, NOW), Busy)
+    hold = relay.hold(NOW)
+    assert hold is not None
+    assert (hold.cause, hold.reason, hold.since) == (
+        "no_lease",
+        "relay main: no sender allots its limits",
+        NOW - 5,
+    )
+    assert hold.until is not None
+    assert relay.hold(NOW + 1) == hold
+
+
+def test_a_relay_that_has_slowed_us_down_is_told_as_such() -> None:
+    share = ScriptedShare()
+    relay = shared(share)
+    for second in range(60):
+        relay.ended(start(relay, NOW + second), Answered(), NOW + second)
+    ticket = start(relay, NOW + 60)
+    share.round = 1
+    relay.ended(ticket, TurnedAway(refusal("throttled"), counted=True, of_all=True), NOW + 60)
+    relay.pace._per_minute = 1.0
+    share.slow = Slowness(NOW + 70, "")
+    hold = relay.hold(NOW + 80)
+    assert hold is not None
+    assert hold.cause == "throttled"
+    assert "starts are spread to 1 a minute" in hold.reason

@@ -196,3 +196,16 @@ def test_people_hear_only_of_what_all_senders_have_used_up(in_hand: int, used: i
     assert (end > NOW_US) is (used == 100)
     assert (shared.key, shared.words, shared.unit) == ("mails/day", words, Unit.MAILS)
     assert (shared.most, shared.cause) == (100, "quota")
+
+
+def test_who_has_a_share_anew_says_when_it_is_of_use() -> None:
+    shares = [0]
+    rate = LeasedRate(budget("3 mails/minute"), lambda: shares[0])
+    assert rate.earliest(1, NOW_US) == NOW_US + AGAIN_US, "nobody knows when a share comes"
+    shares[0] = 3
+    assert rate.earliest(1, NOW_US) == NOW_US + 60 * MICRO
+    assert rate.earliest(1, NOW_US + 20 * MICRO) == NOW_US + 60 * MICRO
+    assert "of which 3 are this sender's once those of its last holder no longer count" in rate.describe(
+        NOW_US
+    )
+    assert rate.earliest(1, NOW_US + 60 * MICRO) == NOW_US + 60 * MICRO
