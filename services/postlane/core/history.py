@@ -57,13 +57,22 @@ class Replay:
     original: Place | None
 
 
+@dataclass(frozen=True, slots=True)
+class SendersSeen:
+    """How many senders have asked for a share of a relay within the last lease, and when any did last (None: nobody knows of one)."""
+
+    count: int
+    last_at: datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionView:
-    """How far the senders' group has come in a partition, and the hold that now stands there, if any."""
+    """How far the senders' group has come in a partition, and the hold that now stands there, if any; `senders` None: nobody looked."""
 
     topic_id: str
     committed: int | None
     hold: MailStatus | None = None
+    senders: SendersSeen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,14 +251,31 @@ def _why_unread(request: Request, view: PartitionView) -> tuple[str, str, dateti
     if view.hold is not None:
         words = f"relay {view.hold.relay} is held: {view.hold.reason}"
         return view.hold.cause, words, view.hold.next_attempt_at
-    if view.committed is None:
+    ahead = max(0, request.origin.offset - (view.committed or 0))
+    before = f"up to {ahead} requests of its partition stand before it"
+    if view.senders is not None and view.senders.count == 0:
+        return (
+            "no_sender",
+            f"{_absent_words(view.senders)}: is `postlane outbound` running? Then {before}",
+            None,
+        )
+    if view.committed is not None:
+        return "queued", before, None
+    if view.senders is None:
         return (
             "no_sender",
             "no sender has ever worked on this partition; is `postlane outbound` running?",
             None,
         )
-    ahead = max(0, request.origin.offset - view.committed)
-    return "queued", f"up to {ahead} requests of its partition stand before it", None
+    run = "1 sender runs" if view.senders.count == 1 else f"{view.senders.count} senders run"
+    words = f"{run}, and none has finished anything in this partition yet: one takes it over and reads what operators want, within a minute or its log and /readyz say why not; then {before}"
+    return "queued", words, None
+
+
+def _absent_words(senders: SendersSeen) -> str:
+    if senders.last_at is None:
+        return "no sender runs: mail.relays knows of none"
+    return f"no sender runs by this machine's clock: the last asked for a share of a relay at {senders.last_at:%Y-%m-%d %H:%M:%SZ}"
 
 
 def _began(history: MailHistory) -> tuple[float, int, int]:

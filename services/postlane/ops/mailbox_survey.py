@@ -1,7 +1,7 @@
 """Reads from Kafka how every folder stands: the newest cursor and the newest report of each."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.config.settings import Settings
@@ -10,6 +10,8 @@ from postlane.core.polling.cursor_keys import is_report
 from postlane.core.polling.mailbox_view import FolderView, view_folder
 from postlane.ops.scanning import Step, bounds_of, partitions_of, scan
 from postlane.ports import EventLog, LogRecord
+
+SKEW_MIN = timedelta(seconds=5)  # as long as a report may take into its topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,27 @@ class MailboxSurveyor:
             return None
         try:
             if is_report(record.key):
-                return self.codec.decode(MailboxReport, record.value)
+                return _on_the_brokers_time(
+                    self.codec.decode(MailboxReport, record.value), record.timestamp_ms / 1000
+                )
             return self.codec.decode(MailboxCursor, record.value)
         except Undecodable:
             return None  # the owner of the partition reports it
+
+
+def _on_the_brokers_time(report: MailboxReport, written_at: float) -> MailboxReport:
+    """A poller whose clock is wrong is neither silent nor ahead of its time; `grant_ends_at` is its provider's word."""
+    skew = timedelta(seconds=written_at - report.told_at.timestamp())
+    if abs(skew) < SKEW_MIN:
+        return report
+
+    def shifted(at: datetime | None) -> datetime | None:
+        return None if at is None else at + skew
+
+    return replace(
+        report,
+        told_at=report.told_at + skew,
+        checked_at=shifted(report.checked_at),
+        error_since=shifted(report.error_since),
+        retry_at=shifted(report.retry_at),
+    )

@@ -150,7 +150,12 @@ class Surveyor:
             bounds = self.log.bounds(at)
             low = max(bounds.low, 0 if point is None else point.offset)
             looked[at] = Bounds(low=low, end=min(bounds.end, low + UNREAD_MAX))
-            more += max(0, bounds.end - looked[at].end)
+            further = range(looked[at].end, bounds.end)
+            accounted = sum(
+                number == at.partition and origin.topic_id == topic_id and origin.offset in further
+                for number, origin in known
+            )
+            more += max(0, len(further) - accounted)
 
         def keep(record: LogRecord) -> Unread | None:
             if (record.at.partition, Origin(topic_id, record.offset)) in known:
@@ -175,13 +180,18 @@ def surveyor_of(session: Session, step: Step | None = None) -> Surveyor:
         retry=session.topic(RETRY),
         control=session.topic(CONTROL),
         group=session.settings.kafka.group("outbound"),
-        usage=UsageReader(
-            log=session.log,
-            codec=session.codec,
-            topic=session.topic(RELAYS),
-            group=session.settings.kafka.group("relays"),
-            step=step,
-        ),
+        usage=usage_reader_of(session, step),
+        step=step,
+    )
+
+
+def usage_reader_of(session: Session, step: Step | None = None) -> UsageReader:
+    """One for the mail.relays of this session."""
+    return UsageReader(
+        log=session.log,
+        codec=session.codec,
+        topic=session.topic(RELAYS),
+        group=session.settings.kafka.group("relays"),
         step=step,
     )
 

@@ -1,12 +1,14 @@
 """What mail.relays tells of each relay: how much of its budgets is used, how many senders share it, and whether all of them are held."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from postlane.adapters.avro_codec import Codec, Undecodable
 from postlane.config.settings import Settings
 from postlane.core.events.relay_lease import RelayHold, RelayLease, lease_key
+from postlane.core.history import SendersSeen
+from postlane.core.instants import moment
 from postlane.core.limits.limit import Limit
 from postlane.core.limits.microseconds import to_us
 from postlane.core.partitioner import partition_of
@@ -20,9 +22,10 @@ from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayUsage:
-    """As of now: `limits` are the relay's budgets with what all senders have used, `hold` is that of all of them."""
+    """As of now: `senders` share it, and any was last heard of at `heard_at`. `limits` are the relay's budgets with what all senders have used, `hold` is that of all of them."""
 
     senders: int
+    heard_at: datetime | None
     limits: tuple[Limit, ...]
     hold: RelayHold | None
 
@@ -82,4 +85,17 @@ def _usage(limits: tuple[Limit, ...], onlooker: Onlooker, now: datetime) -> Rela
         for limit in limits
     )
     live = onlooker.books.live(now.timestamp())
-    return RelayUsage(senders=len(live), limits=filled, hold=onlooker.hold)
+    heard = [book.heard_at for book in onlooker.books.holders.values() if book.request is not None]
+    return RelayUsage(
+        senders=len(live),
+        heard_at=moment(max(heard)) if heard else None,
+        limits=filled,
+        hold=onlooker.hold,
+    )
+
+
+def senders_seen(usage: Iterable[RelayUsage]) -> SendersSeen:
+    """Of all relays: every sender asks for each."""
+    of_relays = list(usage)
+    heard = [one.heard_at for one in of_relays if one.heard_at is not None]
+    return SendersSeen(max((one.senders for one in of_relays), default=0), max(heard, default=None))

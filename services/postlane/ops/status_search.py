@@ -4,7 +4,7 @@ Statuses are read from the newest backwards, because people ask about what happe
 began, and the statuses from there on complete the answer. Requests that no sender has spoken of yet are looked for above the committed offset.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -18,12 +18,15 @@ from postlane.core.history import (
     MailHistory,
     PartitionView,
     Request,
+    SendersSeen,
     fold_histories,
     hold_of,
     may_be_dead,
 )
 from postlane.core.instants import moment
 from postlane.core.partitioner import partition_of
+from postlane.ops.relay_survey import usage_reader_of
+from postlane.ops.relay_usage import senders_seen
 from postlane.ops.scanning import Step, bounds_of, scan, scan_back
 from postlane.ops.session import Session
 from postlane.ops.status_dead import Death, dead_letters
@@ -83,7 +86,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSearch:
-    """`main`, `status` and `dlq` are full topic names, `group` the senders' consumer group. Calls raise LogUnavailable."""
+    """`main`, `status` and `dlq` are full topic names, `group` the senders' consumer group; `senders` looks who runs. Calls raise LogUnavailable."""
 
     log: EventLog
     codec: Codec
@@ -93,6 +96,7 @@ class StatusSearch:
     group: str
     now: datetime
     step: Step | None = None
+    senders: Callable[[], SendersSeen] | None = None
 
     def find(
         self, asked: Asked, since: datetime | None = None, ticket_hint: str | None = None
@@ -133,11 +137,13 @@ class StatusSearch:
         requests += self._waiting(partitions, asked, committed, topic_id)
         spoken_of = {(item.status.partition, item.origin) for item in seen}
         silent = {r.partition for r in requests if (r.partition, r.origin) not in spoken_of}
+        senders = self.senders() if silent and self.senders is not None else None
         views = {
             partition: PartitionView(
                 topic_id=topic_id,
                 committed=committed[partition],
                 hold=hold_of(self.newest_status(partition), self.now) if partition in silent else None,
+                senders=senders,
             )
             for partition in partitions
         }
@@ -289,7 +295,13 @@ def search_of(session: Session, step: Step | None = None) -> StatusSearch:
         group=session.settings.kafka.group("outbound"),
         now=datetime.now(UTC),
         step=step,
+        senders=lambda: _senders_of(session, step),
     )
+
+
+def _senders_of(session: Session, step: Step | None) -> SendersSeen:
+    usage = usage_reader_of(session, step).read(session.settings, datetime.now(UTC))
+    return senders_seen(usage.values())
 
 
 def _replay_of(record: LogRecord) -> ReplayOf | None:

@@ -21,6 +21,7 @@ from postlane.core.history import (
     PartitionView,
     Replay,
     Request,
+    SendersSeen,
     Where,
     fold_histories,
     hold_of,
@@ -152,6 +153,26 @@ def test_a_request_in_a_partition_that_nobody_works_on_says_so() -> None:
     history = only(fold_histories([], [request(3)], view(committed=None)))
     assert history.cause == "no_sender"
     assert "postlane outbound" in history.reason
+
+
+def test_a_request_says_whether_any_sender_runs() -> None:
+    def reason(committed: int | None, senders: SendersSeen) -> tuple[str, str]:
+        views = {0: replace(view(committed)[0], senders=senders)}
+        history = only(fold_histories([], [request(140)], views))
+        return history.cause, history.reason
+
+    nobody, gone, running = SendersSeen(0, None), SendersSeen(0, START), SendersSeen(1, START)
+    cause, words = reason(None, nobody)
+    assert (cause, "mail.relays knows of none" in words) == ("no_sender", True)
+    cause, words = reason(100, gone)
+    assert cause == "no_sender"
+    assert f"the last asked for a share of a relay at {START:%Y-%m-%d %H:%M:%SZ}" in words
+    assert "up to 40 requests" in words
+    cause, words = reason(None, running)
+    assert cause == "queued"
+    assert words.startswith("1 sender runs, and none has finished anything in this partition yet")
+    assert "within a minute" in words
+    assert reason(100, running) == ("queued", "up to 40 requests of its partition stand before it")
 
 
 def test_a_request_behind_a_held_relay_takes_over_cause_and_time() -> None:

@@ -95,7 +95,7 @@ def test_books_that_do_not_balance_are_shown() -> None:
 
 
 def test_the_newest_records_of_every_folder_are_read(tmp_path: Path) -> None:
-    log, codec = MemoryLog(), Codec()
+    log, codec = MemoryLog(clock=NOW.timestamp), Codec()
     log.create_topic(TOPIC, 4)
     settings = inbound_settings(tmp_path, {"support": mailbox(more_folders=["Billing"]), "sales": mailbox()})
     writer = log.writer("w")
@@ -121,3 +121,20 @@ def test_the_newest_records_of_every_folder_are_read(tmp_path: Path) -> None:
     ]
     assert views[0].cursor == cursor()
     assert "not in this configuration" in "\n".join(folder_lines(views[3], NOW))
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_poller_with_a_wrong_clock_is_judged_by_the_brokers_time(tmp_path: Path, hours: int) -> None:
+    log, codec = MemoryLog(clock=NOW.timestamp), Codec()
+    log.create_topic(TOPIC, 1)
+    wrong = NOW + timedelta(hours=hours)
+    told = report(told_at=wrong, checked_at=wrong - timedelta(seconds=1))
+    publisher = log.publisher("p")
+    at = TopicPartition(TOPIC, 0)
+    publisher.publish(NewRecord(to=at, key=report_key("support", "INBOX"), value=codec.encode(told)))
+    surveyor = MailboxSurveyor(log, codec, TOPIC)
+    settings = inbound_settings(tmp_path, {"support": mailbox()})
+    (view,) = surveyor.survey(settings, NOW + timedelta(seconds=60))
+    assert (view.standing, view.checked_at) == (FolderStanding.WELL, NOW - timedelta(seconds=1))
+    (view,) = surveyor.survey(settings, NOW + timedelta(seconds=130))
+    assert view.standing is FolderStanding.SILENT, "also where its clock was ahead"

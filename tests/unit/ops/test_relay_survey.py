@@ -20,13 +20,14 @@ from postlane.core.events.relay_lease import (
 from postlane.core.events.request import MailRequested
 from postlane.core.events.status import MailState, Origin
 from postlane.core.events.trail import Put, encode
+from postlane.core.history import SendersSeen
 from postlane.core.partitioner import partition_of
 from postlane.core.relays.backlog import Waiting
 from postlane.core.relays.relay_state import RelayState
 from postlane.core.sending.pointers import Pointers, encode_pointers
 from postlane.ops.relay_output import UNEXPLAINED, report_json, report_lines
 from postlane.ops.relay_survey import STATUSES_MAX, UNREAD_MAX, Survey, Surveyor
-from postlane.ops.relay_usage import UsageReader
+from postlane.ops.relay_usage import UsageReader, senders_seen
 from postlane.ports import CommitPoint, NewRecord, TopicPartition
 from unit.ops.test_status_search import CODEC, GROUP, MAIN, NOW, PARTITIONS, STATUS, World
 
@@ -190,6 +191,19 @@ def test_mail_is_counted_once_wherever_it_lies(office: Office) -> None:
     assert main.waiting.ready == 3
 
 
+def test_mail_of_the_journal_is_counted_once_where_much_stands_before_it(office: Office) -> None:
+    for _ in range(UNREAD_MAX):
+        office.ask()
+    late = [office.ask() for _ in range(5)]
+    office.commit_with(0, retry_from=0)
+    before = office.survey().relays[0].waiting
+    for offset in late:
+        office.park(offset)
+    after = office.survey().relays[0].waiting
+    assert (before.parked, after.parked) == (0, 5)
+    assert after.ready == before.ready
+
+
 def test_the_journal_is_read_from_where_its_first_mail_lives(office: Office) -> None:
     office.park(0)
     second = office.park(1)
@@ -335,6 +349,9 @@ def test_what_all_senders_used_and_why_all_of_them_wait(office: Office) -> None:
     assert "  to have it tried at once: postlane relays resume main" in report_lines(main, survey)
     assert main.usage.words(NOW) == ("100 mails/hour: 98 used in the last hour",)
     assert (main.usage.senders, backup.usage.senders) == (1, 0)
+    seen = senders_seen([main.usage, backup.usage])
+    assert (seen.count, seen.last_at) == (1, main.usage.heard_at)
+    assert senders_seen([backup.usage]) == SendersSeen(0, None)
     assert backup.view.state is RelayState.UNKNOWN
 
 
