@@ -195,6 +195,11 @@ RecordsHeard = Callable[[list[LogRecord]], None]
 class Following(Protocol):
     """What `EventLog.follow` began."""
 
+    @property
+    def fault(self) -> Exception | None:
+        """Why nothing is heard any more, although nobody has closed it."""
+        ...
+
     def close(self) -> None:
         """Nothing is heard any more once this returns."""
 

@@ -18,6 +18,7 @@ class MemoryFollowing:
         self._fetch = fetch
         self._positions = dict(starts)
         self._heard = heard
+        self.fault: Exception | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

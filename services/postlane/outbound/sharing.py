@@ -78,6 +78,8 @@ class Sharing:
         while self._fault is None:
             for name, share in self.shares.items():
                 share.tick(waiting(name), flowing=flowing(name))
+            if self._following is not None and self._following.fault is not None:
+                raise self._following.fault
             await asyncio.sleep(tick_seconds)
         raise self._fault
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from fakes.memory_following import MemoryFollowing
 from postlane.core.events.relay_lease import LeaseKind
 from postlane.core.limits.circuit import Refusal
 from postlane.core.limits.permission import Answered, Start, TurnedAway
 from postlane.core.sharing.allocator import Entry
 from postlane.core.sharing.snapshots import SNAPSHOT_RECORDS
-from postlane.ports import NewRecord, TopicPartition, TransactionAborted
+from postlane.ports import LogUnavailable, NewRecord, TopicPartition, TransactionAborted
 from unit.outbound.sharing_rig import GROUP, TOPIC, OneSender, Site, begin, limits, site_of
 
 AT = TopicPartition(TOPIC, 0)
@@ -244,6 +245,18 @@ async def test_a_fault_with_what_was_heard_ends_the_sender(tmp_path: Path) -> No
         one.sharing.shares["r"].hear = broken  # type: ignore[method-assign]
         await site.until(one.tasks[0].done)
         with pytest.raises(ZeroDivisionError):
+            one.tasks[0].result()
+
+
+async def test_a_client_that_hears_nothing_any_more_ends_the_sender(tmp_path: Path) -> None:
+    async with site_of(tmp_path, limits("r", 4)) as site:
+        one = await begin(site, "one")
+        await site.until(one.may_start)
+        following = one.sharing._following
+        assert isinstance(following, MemoryFollowing)
+        following.fault = LogUnavailable("the Kafka client cannot follow any more")
+        await site.until(one.tasks[0].done)
+        with pytest.raises(LogUnavailable):
             one.tasks[0].result()
 
 

@@ -3,6 +3,7 @@
 For people and forecasts: no right to send comes from here.
 """
 
+from collections import deque
 from typing import assert_never
 
 from postlane.core.events.relay_lease import (
@@ -15,9 +16,12 @@ from postlane.core.events.relay_lease import (
 )
 from postlane.core.sharing.allocator import Entry
 from postlane.core.sharing.books import Books
-from postlane.core.sharing.snapshots import restore_snapshot
+from postlane.core.sharing.snapshots import SNAPSHOT_RECORDS, restore_snapshot
 from postlane.core.sharing.terms import Terms
 from postlane.core.sharing.windows import Span
+
+# A snapshot comes sooner; without an allocator none comes, and the oldest words are those that matter least.
+SAID_MAX = 2 * SNAPSHOT_RECORDS
 
 
 class Onlooker:
@@ -28,7 +32,7 @@ class Onlooker:
         self.books = Books(terms)
         self.version = 0
         self._heard_at = 0.0
-        self._said: list[Entry] = []  # by senders, since the last snapshot
+        self._said: deque[Entry] = deque(maxlen=SAID_MAX)  # by senders, since the last snapshot
 
     @property
     def hold(self) -> RelayHold | None:
@@ -45,7 +49,7 @@ class Onlooker:
                 self.books = Books(self.terms)
                 restore_snapshot(self.books, body, now)
                 # What senders wrote while it was on its way is not in it.
-                self._said = [said for said in self._said if said.offset >= body.read_to]
+                self._said = deque((said for said in self._said if said.offset >= body.read_to), SAID_MAX)
                 for said in self._said:
                     self._apply(said, now)
             case LeaseRequest() | RelayReport():

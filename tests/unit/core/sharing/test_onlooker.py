@@ -9,7 +9,7 @@ from postlane.core.events.relay_lease import LeaseKind
 from postlane.core.sharing.allocator import SnapshotDue
 from postlane.core.sharing.allocator import step as allocate
 from postlane.core.sharing.holder_events import Pass, Refused
-from postlane.core.sharing.onlooker import Onlooker
+from postlane.core.sharing.onlooker import SAID_MAX, Onlooker
 from unit.core.sharing.lease_bench import Bench, hourly, terms
 
 
@@ -126,3 +126,12 @@ def test_a_kind_of_record_that_it_does_not_know_says_nothing() -> None:
     last = bench.entries[-1]
     onlooker.hear(replace(last, lease=replace(last.lease, kind=LeaseKind.OTHER)), bench.now)
     assert onlooker.books.tallies == tallies
+
+
+def test_without_snapshots_it_does_not_grow_for_ever() -> None:
+    bench = shared_bench()
+    onlooker = looked(bench)
+    entry = next(one for one in bench.entries if one.lease.request is not None)
+    for offset in range(2 * SAID_MAX):
+        onlooker.hear(replace(entry, offset=entry.offset + offset), bench.now)
+    assert len(onlooker._said) == SAID_MAX
