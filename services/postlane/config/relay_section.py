@@ -143,6 +143,21 @@ class RelaySection(Section):
             lease_seconds=lease_seconds,
         )
 
+    def shared_section(self, lease_seconds: float) -> dict[str, object]:
+        """What must be the same for all senders of the relay, by its key; nothing secret is among it."""
+        keys = (
+            "host",
+            "port",
+            "username",
+            "connections",
+            "budgets",
+            "warm_up",
+            "warm_up_since",
+            "hold_seconds",
+            "hold_seconds_max",
+        )
+        return {key: getattr(self, key) for key in keys} | {"outbound.lease_seconds": lease_seconds}
+
     def limits(self) -> tuple[Limit, ...]:
         """The budgets and the ramp, nothing used of them."""
         budgets = local_limits(parse_budgets(self.budgets, ZoneInfo))

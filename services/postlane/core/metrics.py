@@ -121,6 +121,11 @@ LANES = Gauge("postlane_outbound_lanes", "Tickets with unfinished mail", ("parti
 OLDEST_WAITING_SECONDS = Gauge(
     "postlane_outbound_oldest_waiting_seconds", "Age of the oldest unfinished mail", ("partition",)
 )
+RELAY_SECTIONS_DIFFER = Gauge(
+    "postlane_outbound_relay_sections_differ",
+    "1 while another sender has another configuration of this relay, else 0",
+    ("relay",),
+)
 CLOCK_SKEW_SECONDS = Gauge(
     "postlane_outbound_clock_skew_seconds",
     "How far this machine's clock is ahead of the Kafka brokers' (negative: behind); the sender goes by theirs",
@@ -260,6 +265,7 @@ OUTBOUND_METRICS: tuple[Metric, ...] = (
     WINDOW_BYTES,
     LANES,
     OLDEST_WAITING_SECONDS,
+    RELAY_SECTIONS_DIFFER,
     CLOCK_SKEW_SECONDS,
     OLDEST_READY_SECONDS,
     UNCOMMITTED_OUTCOMES,

@@ -41,6 +41,8 @@ def report_lines(report: RelayReport, survey: Survey) -> Iterator[str]:
     for words in report.usage.words(survey.now):
         yield f"  {words}, by all senders"
     yield f"  senders that share it now: {report.usage.senders}"
+    if report.usage.differing:
+        yield f"  OTHER CONFIGURATION than here at sender {report.usage.differing}: all senders must have the same"
     ways = [_route_words(route, view.relay, report) for route in survey.routes if route.name in report.routes]
     yield f"  routes: {', '.join(ways) or 'none leads here: it is not used'}"
     if ways:
@@ -113,6 +115,7 @@ def report_json(report: RelayReport, survey: Survey) -> Json:
         "budgets": list(section.budgets),
         "used": list(report.usage.words(survey.now)),
         "senders": report.usage.senders,
+        "differing": report.usage.differing or None,
         "warm_up": section.warm_up,
         "warm_up_since": None if section.warm_up_since is None else section.warm_up_since.isoformat(),
         "routes": [

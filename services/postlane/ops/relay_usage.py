@@ -1,10 +1,11 @@
 """What mail.relays tells of each relay: how much of its budgets is used, how many senders share it, and whether all of them are held."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from postlane.adapters.avro_codec import Codec, Undecodable
+from postlane.adapters.relay_marks import marks_in
 from postlane.config.settings import Settings
 from postlane.core.events.relay_lease import RelayHold, RelayLease, lease_key
 from postlane.core.history import SendersSeen
@@ -15,6 +16,7 @@ from postlane.core.partitioner import partition_of
 from postlane.core.sharing.allocator import Entry
 from postlane.core.sharing.onlooker import Onlooker
 from postlane.core.sharing.relay_terms import terms_of
+from postlane.core.sharing.section_marks import SectionsSeen, marks_of
 from postlane.core.sharing.used_budget import fill_ledger
 from postlane.ops.scanning import Step, scan
 from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition
@@ -22,12 +24,16 @@ from postlane.ports import Bounds, EventLog, LogRecord, TopicPartition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayUsage:
-    """As of now: `senders` share it, and any was last heard of at `heard_at`. `limits` are the relay's budgets with what all senders have used, `hold` is that of all of them."""
+    """As of now: `senders` share it, and any was last heard of at `heard_at`. `limits` are the relay's budgets with what all senders have used, `hold` is that of all of them.
+
+    `differing`: which senders have another configuration of it than we, and in which keys.
+    """
 
     senders: int
     heard_at: datetime | None
     limits: tuple[Limit, ...]
     hold: RelayHold | None
+    differing: str = ""
 
     def words(self, now: datetime) -> tuple[str, ...]:
         """Each budget that is counted, and how much of it is used."""
@@ -50,11 +56,20 @@ class UsageReader:
             name: Onlooker(terms_of(section.shared_limits(name, settings.outbound.lease_seconds)))
             for name, section in settings.relays.items()
         }
+        lease_seconds = settings.outbound.lease_seconds
+        sections = {
+            name: SectionsSeen(marks_of(section.shared_section(lease_seconds)), lease_seconds)
+            for name, section in settings.relays.items()
+        }
         for entry in self._entries(list(onlookers)):
             if entry.lease.relay in onlookers:
                 onlookers[entry.lease.relay].hear(entry, entry.written_at)
+                sections[entry.lease.relay].hear_entry(entry, entry.written_at)
         return {
-            name: _usage(settings.relays[name].limits(), onlooker, now)
+            name: replace(
+                _usage(settings.relays[name].limits(), onlooker, now),
+                differing=sections[name].words(now.timestamp()),
+            )
             for name, onlooker in onlookers.items()
         }
 
@@ -72,7 +87,7 @@ class UsageReader:
             lease = self.codec.decode(RelayLease, record.value)
         except Undecodable:
             return None  # the senders pass it over, too, and report it
-        return Entry(record.offset, record.timestamp_ms / 1000, lease)
+        return Entry(record.offset, record.timestamp_ms / 1000, lease, marks_in(record))
 
 
 def _usage(limits: tuple[Limit, ...], onlooker: Onlooker, now: datetime) -> RelayUsage:

@@ -61,6 +61,7 @@ def look(gauges: Gauges, governors: Mapping[str, Governor], now: float) -> Seen:
                 grant_days_left=standing.days_left if standing is not None and standing.warns else None,
                 distrusted=gauges.distrusted[relay],
                 distrust=gauges.distrust_words.get(relay, ""),
+                differing=gauges.differing.get(relay, ""),
             )
         )
     return Seen(

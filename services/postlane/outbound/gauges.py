@@ -26,6 +26,7 @@ class Gauges:
         self._ready_seconds: dict[int, float] = {}
         self.dead_letters = 0
         self.clock_skew_seconds = 0.0
+        self.differing: dict[str, str] = {}
         self.standings: dict[str, Standing] = {}
         self.distrusted: Counter[str] = Counter()
         self.distrust_words: dict[str, str] = {}
@@ -43,6 +44,11 @@ class Gauges:
         """How far this machine's clock is ahead of the brokers'."""
         self.clock_skew_seconds = seconds
         self._metrics.gauge(names.CLOCK_SKEW_SECONDS).set(seconds)
+
+    def sections(self, relay: str, differing: str) -> None:
+        """Which senders have another configuration of the relay, in words."""
+        self.differing[relay] = differing
+        self._metrics.gauge(names.RELAY_SECTIONS_DIFFER, relay=relay).set(bool(differing))
 
     def recovered(self, seconds: float) -> None:
         """A partition was taken over."""

@@ -156,11 +156,20 @@ class RelayShare:
         return Slowness(now - (self._steady() - since), lack)
 
     def _lack(self) -> str:
-        if not self.holder.asking.answered:
+        if self._steady() >= self.holder.lease.start_until:
             return "no sender allots its limits: what this one asked in mail.relays is not answered yet"
-        granted = self.holder.lease.amounts
-        missing = [one.name for one in self.terms.capacities if not granted.get(one.name)]
-        return f"other senders have all of its {' and '.join(missing) or CONNECTIONS}, or have another configuration of it"
+        missing = " and ".join(self._missing(self._steady())) or CONNECTIONS
+        return f"other senders have all of its {missing}, or the sender that allots them has another configuration of it"
+
+    def _missing(self, now: float) -> list[str]:
+        """What is leased or spent by its name, and nothing of it is ours, although nobody says that it is used up."""
+        capacities = [one.name for one in self.terms.capacities if self.holder.amount(one.name, now) == 0]
+        budgets = [
+            one.name
+            for one in self.terms.budgets
+            if self.holder.purse.has(one.name, now) == 0 and self._budgets.left(one) > 0
+        ]
+        return capacities + budgets
 
     def started(self, ticket: Ticket) -> None:
         """See Share."""
@@ -213,7 +222,7 @@ class RelayShare:
             waiting = max(1, waiting)  # else nobody would ask to probe it while another relay suffices
         if waiting:
             self._busy_at = now
-        if not waiting or self.holder.held is not None or self.holder.amount(CONNECTIONS, now) > 0:
+        if not waiting or self.holder.held is not None or not self._missing(now):
             self._granted_at = now
         if self._sink is not None:
             self._bound(self._sink, now)

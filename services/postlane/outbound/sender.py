@@ -344,6 +344,9 @@ class Sender:
         )
         if self.parts.kafka_clock is not None:
             self.parts.gauges.clock_skew(self.parts.kafka_clock.skew_seconds())
+        if self.parts.sharing is not None:
+            for relay in self.parts.sharing.shares:
+                self.parts.gauges.sections(relay, self.parts.sharing.differing(relay))
         governors = {name: desk.governor for name, desk in self.parts.relays.desks.items()}
         self.parts.alarms.observe(look(self.parts.gauges, governors, self.parts.clock()))
         late = sorted(p for p, owner in self._owners.items() if owner.lanes.is_late(self.parts.clock()))

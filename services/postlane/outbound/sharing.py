@@ -14,6 +14,7 @@ from postlane.core.reconnect import reconnect_seconds
 from postlane.core.sharing.allocator import Entry
 from postlane.core.sharing.estates import Estates
 from postlane.core.sharing.relay_terms import RelayLimits
+from postlane.core.sharing.section_marks import SectionsSeen
 from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.lease_records import LeaseRecords
 from postlane.outbound.relay_share import RelayShare
@@ -52,6 +53,10 @@ class Sharing:
         self._following: Following | None = None
         self._estates = Estates(parts.relays)
         self._fault: Exception | None = None
+        self._sections = {
+            name: SectionsSeen(parts.records.marks.get(name, {}), limits.lease_seconds)
+            for name, limits in parts.relays.items()
+        }
         self._asked: dict[
             str, tuple[int, float]
         ] = {}  # by relay: our newest request, and when it was composed
@@ -148,6 +153,7 @@ class Sharing:
     def _take_in(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._note_time(entry)
+            self._compare(entry)
             forgotten = self._estates.heard(entry)
             if forgotten is not None:
                 log.info("dead_sender_cleared", sender=forgotten)
@@ -161,6 +167,15 @@ class Sharing:
         request, (number, composed) = entry.lease.request, self._asked.get(entry.lease.relay, (0, 0.0))
         if request is not None and request.number == number and entry.lease.written_by == self._parts.holder:
             self._parts.clock.read_back(entry.written_at, composed)
+
+    def differing(self, relay: str) -> str:
+        """Which senders have another section of this relay than we have, and in which keys; empty where none has."""
+        return self._sections[relay].words(self.clock.steady())
+
+    def _compare(self, entry: Entry) -> None:
+        seen = self._sections.get(entry.lease.relay)
+        if seen is not None:
+            seen.hear_entry(entry, self.clock.steady())
 
     def _write(self, lease: RelayLease) -> None:
         if lease.request is not None and lease.written_by == self._parts.holder:

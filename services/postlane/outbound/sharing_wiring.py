@@ -7,6 +7,7 @@ from postlane.adapters.avro_codec import Codec
 from postlane.adapters.life_signs import LifeSigns
 from postlane.config.settings import Settings
 from postlane.core.sharing.relay_terms import terms_of
+from postlane.core.sharing.section_marks import marks_of
 from postlane.outbound.allocation import Allocation, AllocationParts
 from postlane.outbound.kafka_clock import KafkaClock
 from postlane.outbound.lease_records import LeaseRecords
@@ -21,7 +22,11 @@ def wire_sharing(
     settings: Settings, event_log: EventLog, codec: Codec, instance: str, clock: KafkaClock
 ) -> tuple[Sharing, Allocation]:
     """For the relays of the configuration, which must be the same for all senders."""
-    records = LeaseRecords(codec, settings.kafka.topic(RELAYS), settings.topics.partitions, SOURCE)
+    marks = {
+        name: marks_of(relay.shared_section(settings.outbound.lease_seconds))
+        for name, relay in settings.relays.items()
+    }
+    records = LeaseRecords(codec, settings.kafka.topic(RELAYS), settings.topics.partitions, SOURCE, marks)
     group = settings.kafka.group("relays")
     relays = {
         name: relay.shared_limits(name, settings.outbound.lease_seconds)

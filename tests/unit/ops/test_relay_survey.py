@@ -315,6 +315,7 @@ def test_the_keys_of_the_json(office: Office) -> None:
         "budgets": [],
         "used": [],
         "senders": 0,
+        "differing": None,
         "warm_up": None,
         "warm_up_since": None,
         "routes": [

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -164,20 +164,31 @@ class OneSender:
         await self.allocation.close()
 
 
-async def begin(site: Site, name: str, clock: KafkaClock | None = None) -> OneSender:
-    """A sender that starts; `clock` where its own is not that of all."""
+async def begin(
+    site: Site,
+    name: str,
+    clock: KafkaClock | None = None,
+    *,
+    marks: Mapping[str, str] | None = None,
+    other: Mapping[str, RelayLimits] | None = None,
+) -> OneSender:
+    """A sender that starts; `clock` where its own is not that of all, `other` where its configuration is not, with its `marks`."""
+    relays = site.relays if other is None else other
+    records = (
+        site.records if marks is None else replace(site.records, marks=dict.fromkeys(site.relays, marks))
+    )
     sharing = Sharing(
         SharingParts(
             event_log=site.log,
-            records=site.records,
-            relays=site.relays,
+            records=records,
+            relays=relays,
             group=GROUP,
             holder=name,
             clock=clock or site.clock(),
             life_signs=LifeSigns("sender", site.directory),
         )
     )
-    terms = {relay: terms_of(its) for relay, its in site.relays.items()}
+    terms = {relay: terms_of(its) for relay, its in relays.items()}
     allocation = Allocation(
         AllocationParts(
             event_log=site.log, records=site.records, terms=terms, group=GROUP, steady=lambda: site.now

@@ -39,6 +39,7 @@ TROUBLES: Mapping[AlertName, Seen] = {
     AlertName.RELAY_GRANT_ENDS: Seen(relays=(RelaySeen(relay="main", grant_days_left=6.0),)),
     AlertName.RELAY_DISTRUSTED: Seen(relays=(RelaySeen(relay="main", distrusted=11, distrust="spam: no"),)),
     AlertName.DEAD_LETTERS_GROW: Seen(dead_letters=21),
+    AlertName.RELAY_SECTIONS_DIFFER: Seen(relays=(RelaySeen(relay="main", differing="b-1 in budgets"),)),
     AlertName.CLOCK_OFF: Seen(clock_skew_seconds=-7200.0),
     AlertName.BACKLOG_OLD: Seen(oldest_ready_seconds=1801.0),
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from postlane.core.limits.permission import Hold
+from postlane.core.limits.permission import Hold, Wait
 from unit.outbound.sharing_rig import OneSender, begin, limits, site_of
 
 
@@ -68,3 +68,30 @@ async def test_mail_that_goes_at_once_is_told_of_nowhere(tmp_path: Path) -> None
             await site.run(1)
             one.send_one()
             assert one.hold() is None
+
+
+async def test_senders_with_other_configurations_notice_each_other(tmp_path: Path) -> None:
+    async with site_of(tmp_path, limits("r", 4, "12 mails/hour")) as site:
+        one = await begin(site, "one", marks={"budgets": "1", "connections": "2"})
+        two = await begin(site, "two", marks={"budgets": "9", "connections": "2"})
+        await site.until(lambda: bool(one.sharing.differing("r") and two.sharing.differing("r")), 60)
+        assert one.sharing.differing("r") == "two in budgets"
+        assert two.sharing.differing("r") == "one in budgets"
+        await two.stop()
+        await site.until(lambda: not one.sharing.differing("r"), 60)
+
+
+@pytest.mark.parametrize("budget", ["60 recipients/minute", "100 recipients/hour"])
+async def test_who_is_allotted_nothing_of_a_budget_says_so_and_goes_elsewhere(
+    tmp_path: Path, budget: str
+) -> None:
+    """The allocator knows nothing of the budget, so the mail must not wait for it for ever."""
+    async with site_of(tmp_path, limits("r", 4)) as site:
+        await begin(site, "one")
+        two = await begin(site, "two", other={"r": limits("r", 4, budget)})
+        await site.until(lambda: two.connections("r") > 0, 60)
+        two.waiting = 1
+        await site.until(lambda: isinstance(two.governors["r"].may_start(1, two.sharing.clock()), Wait), 60)
+        hold = hold_of(two)
+        assert hold.cause == "no_lease"
+        assert "the sender that allots them has another configuration of it" in hold.reason

@@ -16,6 +16,7 @@ class AlertName(StrEnum):
     RELAY_CIRCUIT_OPEN = "RelayCircuitOpen"
     RELAY_GRANT_ENDS = "RelayGrantEnds"
     RELAY_DISTRUSTED = "RelayDistrusted"
+    RELAY_SECTIONS_DIFFER = "RelaySectionsDiffer"
     DEAD_LETTERS_GROW = "DeadLettersGrow"
     BACKLOG_OLD = "BacklogOld"
     CLOCK_OFF = "ClockOff"
@@ -87,6 +88,14 @@ KINDS: Mapping[AlertName, AlertKind] = {
         cleared="Relay {subject} has stopped complaining about our mail",
         action="Look at the reason: is our address on a block list, do SPF, DKIM and DMARC of the sender's domain fit this relay, has somebody sent "
         "what looks like spam? `postlane dlq list` shows the mails that failed; replay them once it is repaired.",
+    ),
+    AlertName.RELAY_SECTIONS_DIFFER: AlertKind(
+        severity=Severity.WARNING,
+        shared=True,
+        raised="Senders have different configurations of relay {subject}",
+        cleared="Senders have the same configuration of relay {subject} again",
+        action="Give every process of the outbound service the same [relays.{subject}] and outbound.lease_seconds, and restart those that have others: until then its limits may "
+        "be exceeded, or a sender may get nothing of them. After a change this ends with the last restart.",
     ),
     AlertName.DEAD_LETTERS_GROW: AlertKind(
         severity=Severity.WARNING,

@@ -24,6 +24,7 @@ CAUSE_GRANT_ENDS = "grant_ends"
 CAUSE_DISTRUSTED = "distrusted"
 CAUSE_DEAD_LETTERS = "dead_letters"
 CAUSE_BACKLOG = "backlog"
+CAUSE_SECTIONS = "sections_differ"
 CAUSE_CLOCK = "clock_skew"
 
 REASON_MAX = 500  # characters of a relay's words that are passed on
@@ -40,7 +41,7 @@ class RelaySeen:
     """How a relay stands. `beneath`: what a person's pause hides. `login_trouble`: why a person must repair its login, also where no mail has met that yet.
 
     `grant_days_left`: until its OAuth 2 grant must be given anew; None where it does not end, or not soon. `distrusted`: mails about which
-    it said that it distrusts us, since the process began; `distrust` are its last words about it.
+    it said that it distrusts us, since the process began; `distrust` are its last words about it. `differing`: which senders have another configuration of it, and in what.
     """
 
     relay: str
@@ -50,6 +51,7 @@ class RelaySeen:
     grant_days_left: float | None = None
     distrusted: int = 0
     distrust: str = ""
+    differing: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,14 @@ def _of_relay(relay: RelaySeen, limits: Thresholds, now: float) -> Iterator[Cond
         )
     if holds and all(condition.alert is not AlertName.RELAY_HELD for condition in found):
         yield replace(_of_hold(holds[0], limits), alert=AlertName.RELAY_HELD, for_seconds=SUSTAINS_SECONDS)
+    if relay.differing:
+        yield Condition(
+            alert=AlertName.RELAY_SECTIONS_DIFFER,
+            subject=relay.relay,
+            since=now,
+            cause=CAUSE_SECTIONS,
+            reason=one_line(f"other than here is the configuration of sender {relay.differing}", REASON_MAX),
+        )
     if relay.grant_days_left is not None:
         yield Condition(
             alert=AlertName.RELAY_GRANT_ENDS,

@@ -9,8 +9,8 @@ any       --Deposed, a newer grant-->       DEPOSED (another is the owner now: n
 Grants are decided only in office, that is once everything that former allocators wrote has been read. `now` is a monotonic clock.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import assert_never
 
@@ -43,11 +43,12 @@ class Office(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A committed record of the relay: where it stands, and the brokers' time of it in seconds since 1970."""
+    """A committed record of the relay: where it stands, and the brokers' time of it in seconds since 1970; `marks` of its writer's section."""
 
     offset: int
     written_at: float
     lease: RelayLease
+    marks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
