@@ -52,8 +52,8 @@ _OF_CONNECTIONS = frozenset(
         CAUSE_TOO_MANY_RECIPIENTS,
     }
 )
-# Decided by the governor of a relay, and by its share of what all senders may do; replies bring the first two as well.
-_OF_LIMITS = frozenset({"quota", "rate", "warm_up", "paused", "no_lease"})
+# Decided by the governor of a relay, and by its share of what all senders may do; replies bring the first three as well.
+_OF_LIMITS = frozenset({"quota", "rate", "throttled", "warm_up", "paused", "no_lease", "control_unread"})
 # Said by DNS, before any relay is asked.
 _OF_DOMAINS = frozenset({CAUSE_DOMAIN_TAKES_NO_MAIL, CAUSE_DOMAIN_UNKNOWN})
 # Replies that no rule knows: smtp_reply's fallback.

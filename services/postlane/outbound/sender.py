@@ -95,7 +95,7 @@ class Sender:
             )
         )
         self._stopping = False
-        self._holds = Holds(parts.relays, parts.gauges, parts.health)
+        self._holds = Holds(parts.relays, parts.gauges, parts.health, lambda: parts.control.ready)
         self._turn = 0
         self._woken: asyncio.TimerHandle | None = None
         self._stumbled_at = -KAFKA_QUIET_SECONDS

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from postlane.adapters.http_health import Health
+from postlane.adapters.metrics import Metrics
 from postlane.core.limits.permission import Hold, Wait
+from postlane.core.metrics import OUTBOUND_METRICS
+from postlane.core.sending.lane_mail import RouteHolds, RouteOpens
+from postlane.outbound.gauges import Gauges
+from postlane.outbound.holds import Holds
 from unit.outbound.sharing_rig import OneSender, begin, limits, site_of
+from unit.outbound.test_lease_ends import EndingShare, board_of
 
 
 def hold_of(sender: OneSender) -> Hold:
@@ -95,3 +102,27 @@ async def test_who_is_allotted_nothing_of_a_budget_says_so_and_goes_elsewhere(
         hold = hold_of(two)
         assert hold.cause == "no_lease"
         assert "the sender that allots them has another configuration of it" in hold.reason
+
+
+def test_what_operators_want_is_waited_for_visibly(tmp_path: Path) -> None:
+    metrics = Metrics(OUTBOUND_METRICS)
+    known = [False]
+    holds = Holds(
+        board_of(EndingShare(10**9), tmp_path),
+        Gauges(metrics),
+        Health(metrics, lambda: 0.0),
+        lambda: known[0],
+    )
+    assert not [*holds.news(1000.0)]
+    assert not [*holds.news(1004.0)], "mostly it takes a moment"
+    (held,) = holds.news(1006.0)
+    assert isinstance(held, RouteHolds)
+    assert (held.cause, held.since, held.until) == ("control_unread", 1000.0, 1060.0)
+    assert "mail.control" in held.reason
+    assert not [*holds.news(1007.0)]
+    (again,) = holds.news(1061.0)
+    assert isinstance(again, RouteHolds)
+    assert (again.since, again.until) == (1000.0, 1121.0)
+    known[0] = True
+    (opens,) = holds.news(1062.0)
+    assert isinstance(opens, RouteOpens)
