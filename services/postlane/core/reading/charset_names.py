@@ -2,6 +2,8 @@
 
 import codecs
 import re
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from functools import lru_cache
 
 CHARSET_NAME_MAX = 64  # the longest IANA name has 45 characters
@@ -142,6 +144,28 @@ _UTF_8 = re.compile(r"utf-?8(?![0-9])")
 _NOT_CHARSETS = frozenset(
     {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "mbcs", "oem", "charmap"}
 )
+# The last ones have no alias.
+_PYTHON_NAMES = (
+    frozenset(aliases)
+    | frozenset(aliases.values())
+    | frozenset(
+        [
+            "cp720",
+            "cp737",
+            "cp856",
+            "cp874",
+            "cp875",
+            "cp1006",
+            "koi8_t",
+            "koi8_u",
+            "utf_8_sig",
+            "mac_arabic",
+            "mac_croatian",
+            "mac_farsi",
+            "mac_romanian",
+        ]
+    )
+)
 _NOISE = re.compile(r"[\s\"'<>;,=*]+")
 
 
@@ -165,6 +189,9 @@ def _by_family(wanted: str) -> str:
 def _known(name: str) -> str | None:
     if name == ISO2022_JP_MS:
         return name
+    # Python looks for a module of that name, which takes long where there is none.
+    if normalize_encoding(name).replace(".", "_").lower() not in _PYTHON_NAMES:
+        return None
     try:
         info = codecs.lookup(name)
     except (LookupError, ValueError, UnicodeError):

@@ -5,11 +5,9 @@ import re
 from dataclasses import dataclass
 
 FILES_MAX = 50  # in one text
-_UU_BEGIN = re.compile(
-    rb"^begin [0-7]{3,4} ([^\r\n]{1,250}?)[ \t]*\r?\n(?=[\x20-\x60]{1,70}\r?\n)", re.MULTILINE
-)
+_UU_BEGIN = re.compile(rb"^begin [0-7]{3,4} ([^\r\n]{1,250})\r?\n(?=[\x20-\x60]{1,70}\r?\n)", re.MULTILINE)
 _UU_END = re.compile(rb"^(?:end)[ \t]*\r?$", re.MULTILINE)
-_Y_BEGIN = re.compile(rb"^=ybegin [^\r\n]{0,400}name=([^\r\n]{1,250}?)[ \t]*\r?\n", re.MULTILINE)
+_Y_BEGIN = re.compile(rb"^=ybegin [^\r\n]{0,400}name=([^\r\n]{1,250})\r?\n", re.MULTILINE)
 _Y_END = re.compile(rb"^=yend[^\r\n]{0,200}\r?$", re.MULTILINE)
 _Y_PART = re.compile(rb"=ypart[^\r\n]{0,200}\r?\n")
 _Y_SHIFT = bytes((byte - 42) % 256 for byte in range(256))
@@ -50,7 +48,11 @@ def _next_file(text: bytes, at: int) -> tuple[int, int, EmbeddedFile] | None:
         body = text[begin.end() : end.start()]
         content = _decode_yenc(body) if encoding == "yEnc" else decode_uu_lines(body)[0]
         if content or not body.strip(b"`\r\n "):
-            return begin.start(), min(end.end() + 1, len(text)), EmbeddedFile(begin[1], content, encoding)
+            return (
+                begin.start(),
+                min(end.end() + 1, len(text)),
+                EmbeddedFile(begin[1].rstrip(), content, encoding),
+            )
     return None
 
 

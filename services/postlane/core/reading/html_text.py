@@ -17,6 +17,10 @@ NESTING_MAX = 2_000  # threads quoted over years reach some hundred; time grows 
 BRACKETS_MAX = 100_000  # with closing tags, comments and bare ones
 AMPERSANDS_MAX = 50_000  # bare ones cost the HTML parser quadratic time
 ATTRIBUTES_MAX = 50_000  # each is compared with the others of its tag
+ROOTS_MIN = 200  # brackets, below which nothing begins again too often
+ROOTS_WEIGHT_MAX = (
+    20_000_000  # every further <html> or <body> compares its attributes with all of those before it
+)
 TAG_ATTRIBUTES_MAX = 10_000  # or line ends of an image that stands in the markup itself
 REOPENED_MAX = (
     500_000  # every block opens again what formatting was left open before it, at a microsecond each
@@ -60,6 +64,7 @@ _FORMATTING_TAG = re.compile(
     r"<(?:b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s>/])[^>]{0,300}", re.IGNORECASE
 )
 _LONG_TAG = re.compile(r"<[a-zA-Z][^>]{20000,}")
+_ROOT_TAG = re.compile(r"<(?:html|body)\b[^>]*", re.IGNORECASE)
 _CID = re.compile(r":(?<=[cC][iI][dD]:)")  # from colon to colon: there are far fewer than letters
 _ANY_TAG = re.compile(r"<[^<>]{0,4000}>")
 
@@ -112,6 +117,9 @@ def _refuse_bombs(content: str) -> None:
         len(found[0].split()) > TAG_ATTRIBUTES_MAX for found in _LONG_TAG.finditer(content)
     ):
         raise HtmlTooDense("HTML with too many attributes is not cleaned")
+    roots = _ROOT_TAG.findall(content) if brackets > ROOTS_MIN else []
+    if len(roots) * sum(map(len, roots)) > ROOTS_WEIGHT_MAX:
+        raise HtmlTooDense("HTML that begins again too often is not cleaned")
     if brackets > NESTING_MAX and _deepest(_NESTED, content) > NESTING_MAX:
         raise HtmlTooDense(f"HTML nested deeper than {NESTING_MAX} is not cleaned")
     if brackets**2 > REOPENED_MAX and (

@@ -76,7 +76,11 @@ def _text(pieces: list[Piece], html: str | None, sanitized: str | None) -> str |
         return None
     if html is not None and sanitized is not None and all(piece.plain is None for piece in pieces):
         return render_text(sanitized)
-    texts = (piece.plain if piece.plain is not None else _rendered(piece.html or "") for piece in pieces)
+    texts: list[str] = []
+    left = HTML_CHARACTERS_MAX  # of all pieces together
+    for piece in pieces:
+        texts.append(piece.plain if piece.plain is not None else _rendered(piece.html or "", left))
+        left -= 0 if piece.plain is not None else len(piece.html or "")
     return "\n\n".join(text.strip("\n") for text in texts if text.strip())
 
 
@@ -99,11 +103,13 @@ def _sanitized(html: str | None, defects: list[str]) -> str | None:
         return None
 
 
-def _rendered(html: str) -> str:
-    try:
-        return render_text(sanitize_html(html[:HTML_CHARACTERS_MAX]))
-    except HtmlTooDense:
+def _rendered(html: str, characters_max: int) -> str:
+    if len(html) > characters_max:
         return strip_tags(html[:HTML_CHARACTERS_MAX])
+    try:
+        return render_text(sanitize_html(html))
+    except HtmlTooDense:
+        return strip_tags(html)
 
 
 def _shown(attachments: list[ParsedAttachment], html: str | None) -> list[ParsedAttachment]:
@@ -119,13 +125,14 @@ def _shown(attachments: list[ParsedAttachment], html: str | None) -> list[Parsed
 
 def _told_apart(attachments: list[ParsedAttachment]) -> tuple[ParsedAttachment, ...]:
     """Names that differ, also on file systems that ignore case: `scan.pdf`, `scan (2).pdf`."""
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     told: list[ParsedAttachment] = []
     for one in attachments:
-        name, number = one.filename, 1
+        name, number = one.filename, taken.get(one.filename.casefold(), 0)
         while name.casefold() in taken:
             number += 1
             name = _FILE_NUMBER.sub(rf" ({number})\1", one.filename, count=1)
-        taken.add(name.casefold())
+        taken[one.filename.casefold()] = max(number, 1)
+        taken.setdefault(name.casefold(), 1)
         told.append(one if name == one.filename else replace(one, filename=name))
     return tuple(told)

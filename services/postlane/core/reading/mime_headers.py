@@ -8,6 +8,8 @@ from binascii import a2b_qp
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from postlane.core.reading.charset_guess import guess_codec
+from postlane.core.reading.charset_names import charset_codec
 from postlane.core.reading.mime_text import clean_text, decode_text
 from postlane.core.reading.mime_transfer import decode_base64
 
@@ -21,6 +23,7 @@ ENCODED_CHARSET_MAX = 75  # RFC 2047 section 2: an encoded word has at most 75 c
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t]++(?![\r\n])[^\n]*)*)\n?")
 _NAME = re.compile(rb"[!-9;-~]+[ \t]*:")
 _LEADING_LINES = re.compile(rb"(?:[ \t]*\r*\n){1,50}(?=(?:>?From |[A-Za-z][A-Za-z-]{1,60}:))")
+_BLANK_LINE = re.compile(rb"\n\r*\n")
 _FOLD = re.compile(rb"[\r\n]+[ \t]*")
 _PLAIN = re.compile(rb"[\x20-\x7e\t]*")
 CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -69,9 +72,14 @@ def split_headers(content: bytes, start: int, end: int) -> HeaderBlock:
     if start == 0 and (leading := _LEADING_LINES.match(content, 0, end)):
         at = leading.end()
     while at < end:
-        if field := _FIELD.match(content, at, end):
+        if collected.is_full:  # what is left of the block is not looked at
+            found = _BLANK_LINE.search(content, at - 1, end)
+            return collected.block(body_at=found.end() if found else end)
+        reach = min(end, at + HEADER_BLOCK_BYTES_MAX)
+        if field := _FIELD.match(content, at, reach):
             collected.add(field[1], field[2])
             at = field.end()
+            collected.is_full |= at == reach < end
             continue
         line_end = _line_end(content, at, end)
         line = content[at:line_end].rstrip(b"\r\n")
@@ -96,11 +104,13 @@ class _Collected:
         self.defects: dict[str, None] = {}
         self._by_name: dict[str, list[bytes]] = {}
         self._bytes = 0
+        self.is_full = False
 
     def add(self, name: bytes, value: bytes) -> None:
         self._bytes += len(value)
         if len(self.fields) >= HEADERS_MAX or self._bytes > HEADER_BLOCK_BYTES_MAX:
             self.defects["there are too many headers; the rest is left out"] = None
+            self.is_full = True
             return
         if len(value) > HEADER_BYTES_MAX or len(name) > HEADER_NAME_MAX:
             self.defects[f"a header is longer than {HEADER_BYTES_MAX} bytes and is cut"] = None
@@ -179,7 +189,31 @@ def _decode_words(value: bytes, hint: str | None) -> str:
         at = word.end
     _flush(pieces, waiting)
     _append(pieces, None, value[at:])
+    if hint is None and (unknown := _unknown_charsets(pieces)):
+        # One guess for all words in charsets that nobody knows: each alone is too short for a good one, and each guess takes a millisecond.
+        guess = guess_codec(b" ".join(content for charset, content in pieces if charset in unknown))
+        pieces = [
+            (guess if charset in unknown and not content.isascii() else charset, content)
+            for charset, content in pieces
+        ]
     return "".join(decode_text(content, charset, hint)[0] for charset, content in pieces)
+
+
+def _unknown_charsets(pieces: list[tuple[str | None, bytes]]) -> set[str]:
+    """The charsets of at least two words that are no UTF-8 and that no codec is known for."""
+    odd = [(charset, content) for charset, content in pieces if charset and not content.isascii()]
+    unknown = [(charset, content) for charset, content in odd if charset_codec(charset) is None]
+    if len(unknown) < 2 or _is_utf8(b" ".join(content for _, content in unknown)):
+        return set()
+    return {charset for charset, _ in unknown}
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _flush(pieces: list[tuple[str | None, bytes]], word: _Word | None) -> None:

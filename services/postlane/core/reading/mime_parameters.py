@@ -9,6 +9,8 @@ from postlane.core.reading.charset_names import charset_codec
 from postlane.core.reading.mime_headers import CONTROL, decode_header
 from postlane.core.reading.mime_text import decode_text
 
+VALUE_BYTES_MAX = 8 * 1024  # of all parameters; the longest file name that a disk takes needs a quarter
+NAME_BYTES_MAX = 2 * 1024  # of one plain value
 PARAMETERS_MAX = 100  # RFC 2231 splits a file name into a few dozen sections at most
 REPEATED_BYTES_MAX = 200  # what many mails have alike, `text/plain; charset="utf-8"` say, is short
 
@@ -27,7 +29,7 @@ class Parameterized:
 
 def parse_parameters(value: bytes) -> Parameterized:
     """Content-Type, Content-Disposition and the like. Unquoted values may hold blanks, as senders write them."""
-    return _parse_repeated(value) if len(value) <= REPEATED_BYTES_MAX else _parse(value)
+    return _parse_repeated(value) if len(value) <= REPEATED_BYTES_MAX else _parse(value[:VALUE_BYTES_MAX])
 
 
 def _parse(value: bytes) -> Parameterized:
@@ -77,7 +79,7 @@ def _plain_value(content: bytes) -> str:
         and charset_codec(found[1].decode("ascii"))
     ):
         return _extended([(content, True)])
-    return decode_header(content)
+    return decode_header(content[:NAME_BYTES_MAX])
 
 
 def _extended(pieces: list[tuple[bytes, bool]]) -> str:

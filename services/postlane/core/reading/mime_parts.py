@@ -15,8 +15,13 @@ from postlane.core.reading.mime_transfer import decode_transfer
 from postlane.core.reading.signed_content import signed_content
 
 PARTS_MAX = 500  # mail with more is a bomb; honest newsletters and digests stay under 100
+FIELDS_MAX = 20_000  # headers of all parts together; honest parts have four each
 DEPTH_MAX = 30  # each level scans its bytes again, and honest nesting ends near 10
 BOUNDARY_MAX = 250  # RFC 2046 allows 70; some senders write more
+SEARCHED_BYTES_MAX = (
+    512 * 1024 * 1024
+)  # of a mail, level by level: a large mail is nested less deeply than a small one
+CANDIDATES_MAX = 300_000  # of a mail's delimiters: lines of dashes are looked at and passed over
 PADDING_MAX = 200  # blanks after a delimiter (RFC 2046 section 5.1.1)
 PREAMBLE_MAX = 64 * 1024  # what stands before the first part; programs write a line
 
@@ -25,14 +30,14 @@ TEXT_PLAIN = Parameterized("text/plain", {})
 SMIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _ENCODED = ("base64", "quoted-printable")
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
-_LONE_CR = re.compile(rb"\r(?!\n)")
 CR_SAMPLE = 2000  # a mail whose beginning knows no LF has CR as its line end there
-# A delimiter whose name nothing told, known by the header line below it.
+# A delimiter whose name nothing told, known by the header line below it. Blanks after the name are taken off it later: here they would cost the
+# square of their number.
 _UNTOLD_DELIMITER = re.compile(
-    rb"^--([^\r\n]{0,250}?)[ \t]*\r*\n(?=Content-[A-Za-z-]{2,40}[ \t]*:)", re.MULTILINE | re.IGNORECASE
+    rb"^--([^\r\n]{0,250})\r*\n(?=Content-[A-Za-z-]{2,40}[ \t]*:)", re.MULTILINE | re.IGNORECASE
 )
 _FIRST_DELIMITER = re.compile(
-    rb"[\s]{0,200}--([^\r\n]{1,250}?)[ \t]*\r*\n(?=Content-[A-Za-z-]{2,40}[ \t]*:)", re.IGNORECASE
+    rb"\s{0,200}--([^\r\n]{1,250})\r*\n(?=Content-[A-Za-z-]{2,40}[ \t]*:)", re.IGNORECASE
 )
 
 
@@ -82,9 +87,9 @@ def split_parts(raw: bytes) -> PartTree:
 
 
 def with_line_feeds(raw: bytes) -> bytes:
-    """The mail itself, or with LF for every lone CR where that is how its lines end at its beginning."""
+    """The mail itself, or with LF for every line end where CR is how its lines end at its beginning."""
     if b"\r" in raw[:CR_SAMPLE] and b"\n" not in raw[:CR_SAMPLE]:
-        return _LONE_CR.sub(b"\n", raw)
+        return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return raw
 
 
@@ -93,6 +98,9 @@ class _Count:
 
     def __init__(self) -> None:
         self.parts = 0
+        self.fields = 0
+        self.candidates = 0
+        self.searched_bytes = 0
         self.defects: list[str] = []
 
 
@@ -110,6 +118,7 @@ class _Splitter:
         self._count.parts += 1
         headers = split_headers(self._content, start, end)
         self._count.defects.extend(headers.defects)
+        self._count.fields += len(headers.fields)
         content_type = self._type(headers, default_type)
         body_at = min(headers.body_at, end)
         leaf = Part(
@@ -125,13 +134,14 @@ class _Splitter:
         if depth == 0 and not headers.raw("content-type") and (found := _FIRST_DELIMITER.match(leaf.body)):
             self.defect("a multipart has no Content-Type")
             typed = replace(leaf, content_type=Parameterized("multipart/mixed", {}))
-            return self._with_children(typed, body_at, self._spans(found[1], body_at, end), depth)
+            return self._with_children(typed, body_at, self._spans(found[1].rstrip(), body_at, end), depth)
         return leaf
 
     def _multipart(self, leaf: Part, body_at: int, end: int, depth: int) -> Part:
         boundary = leaf.content_type.parameters.get("boundary", "").rstrip()
-        if depth >= DEPTH_MAX:
-            return self._not_multipart(leaf, f"parts are nested deeper than {DEPTH_MAX}")
+        self._count.searched_bytes += end - body_at
+        if depth >= DEPTH_MAX or self._count.searched_bytes > SEARCHED_BYTES_MAX:
+            return self._not_multipart(leaf, f"parts are nested deeper than {min(depth, DEPTH_MAX)}")
         wrong = "a multipart has no usable boundary"
         if boundary and len(boundary) <= BOUNDARY_MAX:
             if spans := self._spans(boundary.encode("utf-8", "replace"), body_at, end):
@@ -141,7 +151,7 @@ class _Splitter:
             return decoded
         # What the parts are is plain to see even where the header does not say it.
         for found in _UNTOLD_DELIMITER.finditer(self._content, body_at, end):
-            if spans := self._spans(found[1], body_at, end):
+            if spans := self._spans(found[1].rstrip(), body_at, end):
                 self.defect(wrong)
                 return self._with_children(leaf, body_at, spans, depth)
         return self._not_multipart(leaf, wrong)
@@ -175,6 +185,9 @@ class _Splitter:
         for start, end in spans:
             if self._count.parts >= PARTS_MAX:
                 self.defect(f"more than {PARTS_MAX} parts; the rest is left out")
+                break
+            if self._count.fields >= FIELDS_MAX:
+                self.defect(f"parts with more than {FIELDS_MAX} headers; the rest is left out")
                 break
             children.append(self.part(start, end, default, depth + 1))
         before = self._content[body_at : spans[0][0]].rstrip()
@@ -224,7 +237,8 @@ class _Splitter:
         """The lines that are the mark alone: where each begins, where the next line does, and whether it closes."""
         content = self._content
         at = content.find(mark, start, end)
-        while at >= 0:
+        while at >= 0 and self._count.candidates < CANDIDATES_MAX:
+            self._count.candidates += 1
             rest_at = at + len(mark)
             if at == start or content[at - 1] == _LF:
                 line_end = content.find(b"\n", rest_at, min(end, rest_at + PADDING_MAX))

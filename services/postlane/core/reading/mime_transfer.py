@@ -64,6 +64,8 @@ _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 _NO_DIGIT = bytes(byte for byte in range(256) if byte not in _BASE64)
 _EXPECTED = bytes(_BASE64) + b"= \t\r\n"
 _LINE_SAMPLE = 2000
+RUNS_MAX = 10_000  # of base64 that ends and begins again
+BLANK_LINES_MAX = 100_000  # lines with blanks, which might be words
 
 
 def decode_base64(content: bytes) -> tuple[bytes, str | None]:
@@ -83,7 +85,7 @@ def _decode_broken_base64(content: bytes) -> tuple[bytes, str | None]:
         if end is not None:
             content, wrong = content[:end], "text below the base64 is left out"  # as list servers add it
     decoded: list[bytes] = []
-    for run in filter(None, content.split(b"=")):
+    for run in filter(None, content.split(b"=", RUNS_MAX)):
         digits = run.translate(None, _NO_DIGIT)
         if len(digits) % 4 == 1:
             wrong, digits = "base64 ends within a byte", digits[:-1]
@@ -94,11 +96,15 @@ def _decode_broken_base64(content: bytes) -> tuple[bytes, str | None]:
 
 def _plain_from(content: bytes) -> int | None:
     """Where the first line begins that is words and no base64."""
-    at = 0
-    for line in content.split(b"\n"):
-        if _is_plain(line[:_LINE_SAMPLE]):
-            return at
-        at += len(line) + 1
+    end = 0
+    for _ in range(BLANK_LINES_MAX):
+        blank = content.find(b" ", end)
+        if blank < 0:
+            return None
+        begin = content.rfind(b"\n", end, blank) + 1 or end
+        end = content.find(b"\n", blank) + 1 or len(content)
+        if _is_plain(content[begin : min(end, begin + _LINE_SAMPLE)].rstrip(b"\n")):
+            return begin
     return None
 
 

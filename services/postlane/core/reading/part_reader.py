@@ -9,13 +9,13 @@ from postlane.core.reading.calendar_text import calendar_text
 from postlane.core.reading.charset_names import charset_codec
 from postlane.core.reading.embedded_files import take_files
 from postlane.core.reading.flowed_text import join_flowed
-from postlane.core.reading.mime_headers import decode_header, split_headers
+from postlane.core.reading.mime_headers import decode_header
 from postlane.core.reading.mime_parts import SMIME_TYPES, Part
 from postlane.core.reading.mime_text import clean_text, decode_text, unix_lines
 from postlane.core.reading.mime_transfer import decode_transfer
 from postlane.core.reading.parsed_mail import ParsedAttachment
 from postlane.core.reading.signed_content import is_enveloped
-from postlane.core.reading.tnef import TNEF_NAME, TNEF_TYPES, TnefMail, read_tnef
+from postlane.core.reading.tnef import TNEF_NAME, TNEF_TYPES, TnefBudget, TnefMail, read_tnef
 
 # Of one text part: longer text is a log that belongs into a file; the raw mail has all of it.
 BODY_BYTES_MAX = 1024 * 1024
@@ -29,7 +29,10 @@ REPORT_TYPES = frozenset(
     }
 )
 REPORT_BYTES_MAX = 64 * 1024  # a report names a handful of recipients
+REPORTS_MAX = 5  # of one mail
+CALENDARS_MAX = 5
 CONTENT_ID_MAX = 250
+SUBJECT_WITHIN_BYTES = 32 * 1024  # of an attached message's headers
 NAMELESS_PREAMBLE_MAX = 120  # `This is a multi-part message in MIME format.` and its like
 
 BODY_TYPES = frozenset({"text/plain", "text/html", "text/enriched", "text/richtext", "text/markdown"})
@@ -40,6 +43,10 @@ _META_CHARSET = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE
 )
 _META_BYTES = 4096  # HTML5 asks for it within the first 1,024
+_SUBJECT = re.compile(
+    rb"^subject[ \t]*:([^\n]{0,1000}(?:\n[ \t][^\n]{0,1000}){0,20})", re.IGNORECASE | re.MULTILINE
+)
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class PartReader:
     defects: list[str] = field(default_factory=list)
     _calendars: list[str] = field(default_factory=list)
     _containers: list[TnefMail] = field(default_factory=list)
+    _budget: TnefBudget = field(default_factory=TnefBudget)
     _words_found: bool = False
 
     def read(self, root: Part) -> list[Piece]:
@@ -173,14 +181,14 @@ class PartReader:
         self._note(wrong)
         kind = part.content_type.value
         if kind in TNEF_TYPES or (part.filename or "").lower() == TNEF_NAME:
-            container = read_tnef(content)
+            container = read_tnef(content, self._budget)
             if container is not None and self._unpack(container):
                 return
         self._remark(part, kind, content)
         name = part.filename
         if name is None and kind == "message/rfc822":
             name = _subject_name(content)
-        content_id = decode_header(part.headers.first("content-id")).strip("<> \t")
+        content_id = decode_header(part.headers.first("content-id")[: 2 * CONTENT_ID_MAX]).strip("<> \t")
         inline = part.disposition.value == "inline" or (
             bool(content_id) and kind.startswith("image/") and part.disposition.value != "attachment"
         )
@@ -188,9 +196,9 @@ class PartReader:
 
     def _remark(self, part: Part, kind: str, content: bytes) -> None:
         """What a part means for the whole mail."""
-        if kind in REPORT_TYPES:
+        if kind in REPORT_TYPES and len(self.report) < REPORTS_MAX:
             self.report.append(decode_text(content[:REPORT_BYTES_MAX], None)[0])
-        elif kind in ("text/calendar", "application/ics"):
+        elif kind in ("text/calendar", "application/ics") and len(self._calendars) < CALENDARS_MAX:
             calendar, _ = decode_text(content[:BODY_BYTES_MAX], part.content_type.parameters.get("charset"))
             if told := calendar_text(calendar):
                 self._calendars.append(told)
@@ -261,6 +269,7 @@ def _joined(texts: list[str | None]) -> str | None:
 
 def _subject_name(message: bytes) -> str | None:
     """A file name for an attached message: its subject."""
-    headers = split_headers(message, 0, min(len(message), BODY_BYTES_MAX))
-    subject = decode_header(headers.first("subject"), None)
+    end = _BLANK_LINE.search(message, 0, SUBJECT_WITHIN_BYTES)
+    found = _SUBJECT.search(message, 0, end.start() if end else SUBJECT_WITHIN_BYTES)
+    subject = decode_header(found[1].replace(b"\r", b"").replace(b"\n", b"")) if found else ""
     return f"{subject.replace('/', '_')}.eml" if subject else None

@@ -3,9 +3,11 @@
 import re
 import struct
 from dataclasses import dataclass
+from itertools import islice
 
 RTF_BYTES_MAX = 4 * 1024 * 1024  # of decompressed RTF
 TEXT_CHARACTERS_MAX = 1024 * 1024
+TOKENS_MAX = 500_000  # of four megabytes; what has more is braces for their own sake
 GROUPS_MAX = 500  # nested groups; Word writes about 20
 
 _COMPRESSED, _PLAIN = b"LZFu", b"MELA"
@@ -26,46 +28,40 @@ class RtfText:
     text: str | None
 
 
-def decompress_rtf(content: bytes) -> bytes:
-    """RTF from its compressed form; as far as it goes where it is cut."""
+def decompress_rtf(content: bytes, bytes_max: int = RTF_BYTES_MAX) -> bytes:
+    """RTF from its compressed form, `bytes_max` of it at the most; as far as it goes where it is cut."""
     if len(content) < 16:
         return b""
     raw_size, kind = struct.unpack_from("<I4s", content, 4)
+    size = min(raw_size, bytes_max)
     if kind == _PLAIN:
-        return content[16 : 16 + raw_size]
-    if kind != _COMPRESSED:
-        return b""
-    ring = bytearray(_RING)
-    ring[: len(_DICTIONARY)] = _DICTIONARY
-    return _expand(content, ring, len(_DICTIONARY), min(raw_size, RTF_BYTES_MAX))
+        return content[16 : 16 + size]
+    return _expand(content, size) if kind == _COMPRESSED else b""
 
 
-def _expand(content: bytes, ring: bytearray, write: int, size: int) -> bytes:
-    output = bytearray()
+def _expand(content: bytes, size: int) -> bytes:
+    """The ring that the format speaks of is the end of what was written so far."""
+    window = bytearray(_RING) + _DICTIONARY
+    begin = len(window)
     at = 16
-    while at < len(content) and len(output) < size:
+    while at + 1 < len(content) and len(window) < begin + size:
         control = content[at]
         at += 1
         for bit in range(8):
-            if at >= len(content):
-                break
             if not control >> bit & 1:
-                output.append(content[at])
-                ring[write] = content[at]
-                write, at = (write + 1) % _RING, at + 1
+                window += content[at : at + 1]
+                at += 1
                 continue
             if at + 1 >= len(content):
-                return bytes(output)
-            reference = content[at] << 8 | content[at + 1]
+                return bytes(window[begin:])
+            read, length = content[at] << 4 | content[at + 1] >> 4, (content[at + 1] & 0xF) + 2
             at += 2
-            read, length = reference >> 4, (reference & 0xF) + 2
-            if read == write:
-                return bytes(output)
-            for _ in range(length):
-                output.append(ring[read])
-                ring[write] = ring[read]
-                read, write = (read + 1) % _RING, (write + 1) % _RING
-    return bytes(output)
+            distance = (len(window) - read) % _RING
+            if not distance:  # the end mark
+                return bytes(window[begin:])
+            from_here = window[-distance:][:length]
+            window += (from_here * (length // len(from_here) + 1))[:length]
+    return bytes(window[begin : begin + size])
 
 
 _TOKEN = re.compile(
@@ -110,6 +106,7 @@ class _Reader:
         self._out: list[str] = []
         self._bytes = bytearray()
         self._codec = "cp1252"
+        self._names_codec = False
         self._groups = [_Group()]
         self._star = False
         self._to_skip = 0
@@ -117,7 +114,7 @@ class _Reader:
 
     def read(self, rtf: bytes) -> str:
         """All text that is shown; for encapsulated HTML its source."""
-        for found in _TOKEN.finditer(rtf):
+        for found in islice(_TOKEN.finditer(rtf), TOKENS_MAX):
             word, number, code, symbol, brace, run = found.groups()
             if word:
                 self._word(word, number)
@@ -152,7 +149,8 @@ class _Reader:
     def _word(self, word: bytes, number: bytes | None) -> None:
         group = self._groups[-1]
         star, self._star = self._star, False
-        if word == b"ansicpg" and number:
+        if word == b"ansicpg" and number and not self._names_codec:
+            self._names_codec = True  # it stands at the beginning, once
             self._codec = {b"65001": "utf-8", b"10000": "mac_roman"}.get(number, f"cp{int(number)}")
         elif word == b"uc":
             group.skip_after_unicode = min(abs(int(number or b"1")), 10)

@@ -5,6 +5,7 @@ Reads just enough BER (X.690) to reach the content of a CMS SignedData (RFC 5652
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _ENVELOPED_DATA = (bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("060b2a864886f70d0109100117"))
@@ -13,6 +14,7 @@ _OCTETS_CONSTRUCTED = 0x24
 _END_OF_CONTENTS = b"\x00\x00"
 _DEPTH_MAX = 8  # honest content is at most two levels of octet strings deep
 _LENGTH_BYTES_MAX = 4
+_PIECES_MAX = 100_000  # programs write a thousand bytes and more at once
 
 
 class _Malformed(Exception):
@@ -35,7 +37,7 @@ def signed_content(content: bytes) -> bytes | None:
         return None
     pieces: list[bytes] = []
     with suppress(_Malformed):  # a cut mail still shows what has come
-        for piece in _octets(content, octets, limit, 0):
+        for piece in islice(_octets(content, octets, limit, 0), _PIECES_MAX):
             pieces.append(piece)  # noqa: PERF402 - what was taken before the fault counts
     return b"".join(pieces) or None
 

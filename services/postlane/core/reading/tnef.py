@@ -17,6 +17,9 @@ ATTRIBUTES_MAX = 10_000
 PROPERTIES_MAX = 5_000  # per attribute; a mail has about 100
 VALUES_MAX = 1_000  # of one property
 DEPTH_MAX = 5  # messages attached to messages
+# Of all containers of one mail: honest mail has one, with some hundred properties and less than a megabyte of RTF.
+MAIL_VALUES_MAX = 100_000
+MAIL_RTF_BYTES_MAX = 2 * 1024 * 1024
 
 _SIGNATURE = 0x223E9F78
 _BODY, _ATTACH_DATA, _ATTACH_TITLE, _ATTACH_BEGIN = 0x800C, 0x800F, 0x8010, 0x9002
@@ -50,11 +53,19 @@ class TnefMail:
     whole: bool = True
 
 
-def read_tnef(content: bytes, depth: int = 0) -> TnefMail | None:
-    """The container's mail; None where it is no TNEF at all."""
+@dataclass(slots=True)
+class TnefBudget:
+    """What is left for further containers of the same mail."""
+
+    values: int = MAIL_VALUES_MAX
+    rtf_bytes: int = MAIL_RTF_BYTES_MAX
+
+
+def read_tnef(content: bytes, budget: TnefBudget | None = None, depth: int = 0) -> TnefMail | None:
+    """The container's mail, as far as the budget goes; None where it is no TNEF at all."""
     if len(content) < 6 or struct.unpack_from("<I", content)[0] != _SIGNATURE:
         return None
-    reader = _Reader(depth)
+    reader = _Reader(budget or TnefBudget(), depth)
     try:
         for attribute, value in _attributes(content):
             reader.take(attribute, value)
@@ -84,13 +95,14 @@ def _attributes(content: bytes) -> Iterator[tuple[int, bytes]]:
 class _Reader:
     """Takes one attribute after the other."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, budget: TnefBudget, depth: int) -> None:
         self.mail = TnefMail()
+        self._budget = budget
         self._depth = depth
         self._charset = "cp1252"
         self._html: bytes | None = None
         self._html_charset: str | None = None
-        self._rtf: RtfText | None = None
+        self._rtf = b""
 
     def take(self, attribute: int, value: bytes) -> None:
         """Use one attribute; those that say nothing about words or files are passed over."""
@@ -99,7 +111,7 @@ class _Reader:
         elif attribute == _BODY:
             self.mail.text = self._text(value) or self.mail.text
         elif attribute == _MESSAGE_PROPERTIES:
-            for prop, kind, content in _properties(value):
+            for prop, kind, content in _properties(value, self._budget):
                 self._message_property(prop, kind, content)
         elif attribute == _ATTACH_BEGIN:
             if len(self.mail.files) >= ATTACHMENTS_MAX:
@@ -114,7 +126,7 @@ class _Reader:
         elif attribute == _ATTACH_DATA:
             file.content = value
         elif attribute == _ATTACH_PROPERTIES:
-            for prop, kind, content in _properties(value):
+            for prop, kind, content in _properties(value, self._budget):
                 self._file_property(file, prop, kind, content)
 
     def finish(self) -> TnefMail:
@@ -122,10 +134,15 @@ class _Reader:
         mail = self.mail
         if self._html is not None:
             mail.html = decode_text(self._html, self._html_charset)[0]
-        if self._rtf is not None and mail.html is None:
-            mail.html = self._rtf.html
-            mail.text = mail.text if mail.text and mail.text.strip() else self._rtf.text
+        elif rtf := self._read_rtf():
+            mail.html = rtf.html
+            mail.text = mail.text if mail.text and mail.text.strip() else rtf.text
         return mail
+
+    def _read_rtf(self) -> RtfText | None:
+        expanded = decompress_rtf(self._rtf, self._budget.rtf_bytes)
+        self._budget.rtf_bytes -= len(expanded)
+        return read_rtf(expanded)
 
     def _text(self, value: bytes, kind: int = _STRING8) -> str:
         text = (
@@ -139,7 +156,7 @@ class _Reader:
         elif prop == _P_HTML:
             self._html = self._text(content, kind).encode() if kind == _UNICODE else content.rstrip(b"\x00")
         elif prop == _P_RTF:
-            self._rtf = read_rtf(decompress_rtf(content))
+            self._rtf = content
         elif prop == _P_SUBJECT:
             self.mail.subject = self._text(content, kind)
         elif prop == _P_INTERNET_CODE_PAGE:
@@ -159,7 +176,7 @@ class _Reader:
 
     def _attached_message(self, file: TnefFile, content: bytes) -> None:
         """A message attached to the message is a container of its own: its text becomes the file, its files join ours."""
-        inner = read_tnef(content, self._depth + 1)
+        inner = read_tnef(content, self._budget, self._depth + 1)
         if inner is None:
             file.content = file.content or content
             return
@@ -174,7 +191,7 @@ def _code_page(value: bytes) -> str | None:
     return f"cp{number}" if number else None
 
 
-def _properties(value: bytes) -> Iterator[tuple[int, int, bytes]]:
+def _properties(value: bytes, budget: TnefBudget) -> Iterator[tuple[int, int, bytes]]:
     """Id, type and first value of every MAPI property."""
     (count,) = struct.unpack_from("<I", value)
     at = 4
@@ -183,7 +200,7 @@ def _properties(value: bytes) -> Iterator[tuple[int, int, bytes]]:
         at += 4
         if prop >= 0x8000:
             at = _after_name(value, at)
-        first, at = _values(value, at, kind)
+        first, at = _values(value, at, kind, budget)
         yield prop, kind & ~_MULTIPLE, first
 
 
@@ -193,14 +210,18 @@ def _after_name(value: bytes, at: int) -> int:
     return at + 24 + (_padded(number) if name_kind == 1 else 0)
 
 
-def _values(value: bytes, at: int, kind: int) -> tuple[bytes, int]:
+def _values(value: bytes, at: int, kind: int, budget: TnefBudget) -> tuple[bytes, int]:
     base = kind & ~_MULTIPLE
     count = 1
     if kind & _MULTIPLE or base in (_STRING8, _UNICODE, _OBJECT, _BINARY):
         (count,) = struct.unpack_from("<I", value, at)
         at += 4
+    count = min(count, VALUES_MAX)
+    budget.values -= count + 1
+    if budget.values < 0:
+        raise _Cut
     first = b""
-    for index in range(min(count, VALUES_MAX)):
+    for index in range(count):
         if base in (_STRING8, _UNICODE, _OBJECT, _BINARY):
             (length,) = struct.unpack_from("<I", value, at)
             content, at = value[at + 4 : at + 4 + length], at + 4 + _padded(length)
