@@ -20,6 +20,8 @@ _BARE_ID = re.compile(r"[^\s,;<>]{1,900}@[^\s,;<>]{1,250}")
 _BLANKS = re.compile(r"\s+")
 _BLANKS_AT = re.compile(rb"\s*@\s*")
 _BARE_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
+_BARE = re.compile(rb"[^\s@<>,;\"]+@[^\s@<>,;\"]+")
+_QUOTED_WHOLE = re.compile(rb'"([^\s@<>,;"]+@[^\s@<>,;"]+)"')
 _ROUTE = re.compile(r"^@[^:]*:")
 _QUOTED_PAIR = re.compile(rb"\\(.)")
 
@@ -44,8 +46,7 @@ def parse_addresses(value: bytes, hint: str | None = None) -> tuple[Address, ...
     tokens, balanced = _split_list(value)
     if not balanced:  # an unclosed quote or comment would swallow what follows
         tokens, _ = _split_list(value.translate(None, b'"()'))
-    found = (_mailbox(token) for token in tokens)
-    return tuple(address for address in found if address is not None)[:ADDRESSES_MAX]
+    return tuple(address for token in tokens for address in _mailboxes(token))[:ADDRESSES_MAX]
 
 
 def parse_message_ids(value: str) -> tuple[str, ...]:
@@ -103,6 +104,9 @@ class _ListReader:
                 token.comment += lexeme
             case b"<" if not self._in_angle:
                 self._in_angle = True
+                if token.angle:  # the comma before it is missing
+                    token = _Token()
+                    self.tokens.append(token)
                 token.angle = bytearray()
             case b">" if self._in_angle:
                 self._in_angle = False
@@ -126,6 +130,15 @@ def _ordinary_list(value: bytes) -> tuple[Address, ...] | None:
         address = (found[2] or found[3]).decode("ascii")
         addresses.append(Address(address=address[:ADDRESS_TEXT_MAX], name=name[:ADDRESS_TEXT_MAX]))
     return tuple(addresses[:ADDRESSES_MAX])
+
+
+def _mailboxes(token: _Token) -> tuple[Address, ...]:
+    """The address of one list element; of several without commas between them, each."""
+    words = bytes(token.words).split()
+    if token.angle is None and len(words) > 1 and all(_BARE.fullmatch(word) for word in words):
+        return tuple(Address(address=_addr_spec(word)) for word in words)
+    address = _mailbox(token)
+    return () if address is None else (address,)
 
 
 def _mailbox(token: _Token) -> Address | None:
@@ -155,6 +168,10 @@ def _bare_mailbox(words: bytes, comment: bytes) -> Address:
 
 
 def _addr_spec(value: bytes) -> str:
+    if quoted := _QUOTED_WHOLE.fullmatch(value):
+        value = quoted[1]
+    if b"<" in value and b"@" in value.partition(b"<")[0]:
+        value = value.partition(b"<")[0]  # ann@example.org<mailto:ann@example.org>
     text = _BLANKS.sub("", decode_header(value)) if b'"' not in value else decode_header(value)
     text = _ROUTE.sub("", text.strip("<> "))
     return text.removeprefix("mailto:")[:ADDRESS_TEXT_MAX]
@@ -166,4 +183,4 @@ def _phrase(words: bytes) -> str:
         text = _QUOTED_PAIR.sub(rb"\1", text[1:-1])
     else:
         text = text.replace(b'"', b"")
-    return _BLANKS.sub(" ", decode_header(text)).strip(" '")[:ADDRESS_TEXT_MAX]
+    return _BLANKS.sub(" ", decode_header(text)).strip(" '>")[:ADDRESS_TEXT_MAX]

@@ -22,6 +22,7 @@ ENCODED_CHARSET_MAX = 75  # RFC 2047 section 2: an encoded word has at most 75 c
 # One field with its folded lines (RFC 5322 section 2.2.3). A line of blanks alone is some senders' idea of an empty one.
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t]++(?![\r\n])[^\n]*)*)\n?")
 _NAME = re.compile(rb"[!-9;-~]+[ \t]*:")
+_CONTENT_FIELD = re.compile(rb"content-[a-z-]{2,40}[ \t]*:", re.IGNORECASE)
 _LEADING_LINES = re.compile(rb"(?:[ \t]*\r*\n){1,50}(?=(?:>?From |[A-Za-z][A-Za-z-]{1,60}:))")
 _BLANK_LINE = re.compile(rb"\n\r*\n")
 _FOLD = re.compile(rb"[\r\n]+[ \t]*")
@@ -87,6 +88,9 @@ def split_headers(content: bytes, start: int, end: int) -> HeaderBlock:
             return collected.block(body_at=line_end)
         if line.startswith((b"From ", b">From ")) and not collected.fields:
             at = line_end  # an mbox separator
+        elif line.startswith(b"--") and _CONTENT_FIELD.match(content, line_end, end):
+            collected.defects["no blank line between headers and body"] = None
+            return collected.block(body_at=at)
         elif _NAME.match(content, line_end, end) or content[line_end : line_end + 1] in (b" ", b"\t"):
             collected.defects["a header line has no name"] = None
             at = line_end

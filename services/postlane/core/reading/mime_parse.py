@@ -20,6 +20,7 @@ DEFECTS_MAX = 50  # enough to see what is wrong
 HEADER_BLOCK_MAX = 1024 * 1024  # bytes looked at when only the headers are read
 DATE_CHARACTERS_MAX = 100  # an honest Date has about 40
 SUBJECT_CHARACTERS_MAX = 2000
+CENTURY_MISSING = range(100, 200)  # programs that wrote years since 1900, as RFC 5322 section 4.3 reads them
 EARLIEST_DATE = datetime(1971, 1, 1, tzinfo=UTC)  # before e-mail as we know it: a broken clock
 LATEST_DATE = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -77,7 +78,7 @@ def _mail(
     hint = None if all(field.value.isascii() for field in block.fields) else block.charset_hint()
     message_ids = parse_message_ids(_text(block, "message-id"))
     date, date_defect = _date(_text(block, "date"))
-    from_addresses = parse_addresses(block.first("from"), hint)
+    from_addresses = _from_addresses(block, hint)
     defects = [*structural, *_header_defects(block), *date_defect]
     if not any("@" in address.address for address in from_addresses):
         defects.append("From names no address")
@@ -121,6 +122,13 @@ def _subject(block: HeaderBlock, hint: str | None) -> str:
     """The first that says something: broken mail has a second one."""
     subjects = (decode_header(value, hint) for value in block.raw("subject"))
     return next((subject for subject in subjects if subject), "")[:SUBJECT_CHARACTERS_MAX]
+
+
+def _from_addresses(block: HeaderBlock, hint: str | None) -> tuple[Address, ...]:
+    """The first From that names an address: broken mail has a second one."""
+    found = [parse_addresses(value, hint) for value in block.raw("from")]
+    named = (one for one in found if any("@" in address.address for address in one))
+    return next(named, found[0] if found else ())
 
 
 def _addresses(block: HeaderBlock, name: str, hint: str | None = None) -> tuple[Address, ...]:
@@ -171,6 +179,8 @@ def _date(value: str) -> tuple[datetime | None, tuple[str, ...]]:
         or _iso_date(written)
     )
     try:
+        if date and date.year in CENTURY_MISSING:
+            date = date.replace(year=date.year + 1900)
         utc = date and (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         utc = None

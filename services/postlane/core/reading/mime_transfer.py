@@ -63,6 +63,7 @@ def decode_quoted_printable(content: bytes) -> bytes:
 _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _NO_DIGIT = bytes(byte for byte in range(256) if byte not in _BASE64)
 _EXPECTED = bytes(_BASE64) + b"= \t\r\n"
+_SMALL = b"abcdefghijklmnopqrstuvwxyz "  # of base64 less than half are
 _LINE_SAMPLE = 2000
 RUNS_MAX = 10_000  # of base64 that ends and begins again
 BLANK_LINES_MAX = 100_000  # lines with blanks, which might be words
@@ -78,7 +79,7 @@ def decode_base64(content: bytes) -> tuple[bytes, str | None]:
 
 def _decode_broken_base64(content: bytes) -> tuple[bytes, str | None]:
     wrong: str | None = None
-    if content.translate(None, _EXPECTED):
+    if b" " in content or content.translate(None, _EXPECTED):
         end = _plain_from(content)
         if end is not None and not content[:end].strip():
             return content, "text is not in base64 as it says"
@@ -109,6 +110,9 @@ def _plain_from(content: bytes) -> int | None:
 
 
 def _is_plain(line: bytes) -> bool:
-    """As many blanks as between words, and punctuation."""
-    noise = len(line.translate(None, _EXPECTED))
-    return noise * 100 > len(line) > 10 and line.strip().count(b" ") * 20 > len(line)
+    """As many blanks as between words, and punctuation, or hardly anything but small letters."""
+    if not line.strip().count(b" ") * 20 > len(line) > 10:
+        return False
+    return len(line.translate(None, _EXPECTED)) * 100 > len(line) or len(
+        line.translate(None, _SMALL)
+    ) * 4 < len(line)

@@ -9,6 +9,7 @@ from postlane.core.reading.calendar_text import calendar_text
 from postlane.core.reading.charset_names import charset_codec
 from postlane.core.reading.embedded_files import take_files
 from postlane.core.reading.flowed_text import join_flowed
+from postlane.core.reading.html_text import HTML_CHARACTERS_MAX
 from postlane.core.reading.mime_headers import decode_header
 from postlane.core.reading.mime_parts import SMIME_TYPES, Part
 from postlane.core.reading.mime_text import clean_text, decode_text, unix_lines
@@ -35,12 +36,17 @@ CONTENT_ID_MAX = 250
 SUBJECT_WITHIN_BYTES = 32 * 1024  # of an attached message's headers
 NAMELESS_PREAMBLE_MAX = 120  # `This is a multi-part message in MIME format.` and its like
 
+_OF_PROGRAMS = re.compile(rb"\bin MIME format|\bMIME[- ](?:aware|compliant)", re.IGNORECASE)
 BODY_TYPES = frozenset({"text/plain", "text/html", "text/enriched", "text/richtext", "text/markdown"})
 # Other forms of the words for programs that know them, always beside a form that everybody reads.
 _SECOND_FORMS = frozenset({"text/x-amp-html", "text/watch-html"})
+_RICH_FORMS = frozenset({"text/enriched", "text/richtext"})
 _MARKUP = re.compile(r"<<|</?[A-Za-z][^<>]{0,100}>")
 _META_CHARSET = re.compile(
     rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE
+)
+_DATA_ADDRESS = re.compile(
+    rb"data:[a-z]{1,20}/[a-z0-9.+-]{1,40};base64,[A-Za-z0-9+/=\s]{1000,}+", re.IGNORECASE
 )
 _META_BYTES = 4096  # HTML5 asks for it within the first 1,024
 _SUBJECT = re.compile(
@@ -84,9 +90,13 @@ class PartReader:
             return [Piece(self._text(root), None)]  # the mail is nothing but one named file of words
         if not pieces and self._calendars:
             return [Piece("\n\n".join(self._calendars), None)]
-        if not pieces and len(root.preamble) > NAMELESS_PREAMBLE_MAX:
+        if (
+            not pieces
+            and len(root.preamble) > NAMELESS_PREAMBLE_MAX
+            and not _OF_PROGRAMS.search(root.preamble[:NAMELESS_PREAMBLE_MAX])
+        ):
             self.defects.append("the only text stands before the first part")
-            return [Piece(decode_text(root.preamble, None)[0].strip(), None)]
+            return [Piece(unix_lines(decode_text(root.preamble, None)[0]).strip(), None)]
         return pieces
 
     def _pieces(self, part: Part) -> list[Piece]:
@@ -110,6 +120,7 @@ class PartReader:
     def _alternative(self, children: tuple[Part, ...]) -> list[Piece]:
         """The same words several times (RFC 2046 section 5.1.4): the last with text and the last with HTML count."""
         plain: str | None = None
+        rich: str | None = None  # plain words taken from another form
         markup: str | None = None
         words_found = self._words_found
         for child in children:
@@ -118,8 +129,15 @@ class PartReader:
                 continue
             self._words_found = False  # a named form is a form all the same
             found = self._pieces(child)
-            plain = _joined([piece.plain for piece in found]) or plain
+            words = _joined([piece.plain for piece in found])
+            if child.content_type.value in _RICH_FORMS:
+                rich = words or rich
+            elif child.content_type.value == "text/plain" and words and plain:
+                plain = _together(plain, words)
+            else:
+                plain = words or plain
             markup = _joined([piece.html for piece in found]) or markup
+        plain = plain or rich
         self._words_found = words_found or bool(plain or markup)
         return [Piece(plain, markup)] if plain or markup else []
 
@@ -148,6 +166,8 @@ class PartReader:
         kind = part.content_type.value
         if kind != "text/html":
             content = self._without_files(content)
+        if kind == "text/html" and len(content) > HTML_CHARACTERS_MAX:
+            content = _DATA_ADDRESS.sub(b"data:,", content)  # pictures that would push the words out
         if len(content) > BODY_BYTES_MAX:
             self._note(f"a body longer than {BODY_BYTES_MAX} bytes is cut")
             content = content[: max(content.rfind(b"\n", 0, BODY_BYTES_MAX), BODY_BYTES_MAX // 2)]
@@ -260,6 +280,14 @@ def _with_container(pieces: list[Piece], container: TnefMail) -> list[Piece]:
     if html and len(pieces) == 1 and pieces[0].html is None:
         return [Piece(pieces[0].plain, html)]
     return pieces
+
+
+def _together(first: str, second: str) -> str:
+    """Two plain forms are the same words, or a program's mistake that must not cost the words of one."""
+    one, other = " ".join(first.split()), " ".join(second.split())
+    if one in other:
+        return second
+    return first if other in one else f"{first}\n{second}"
 
 
 def _joined(texts: list[str | None]) -> str | None:

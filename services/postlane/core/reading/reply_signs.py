@@ -11,7 +11,7 @@ _VERBS = (
     r"wrote|writes|schrieb|a [ée]crit|ha scritto|escribió|va escriure|escreveu|schreef|skrev|kirjoitti|kirjutas|"
     r"napisał(?:\(a\)|a)?|pisze|napsala?(?:\(a\))?|napísala?(?:\(a\))?|írta|a scris|(?:şunu |şunları )?yazdı|"
     r"(?:je )?napisa[ol](?:/la|la|\(la\))?|је написао(?:/ла)?|написала?(?:\(а\))?|пишет|пише|написав(?:\(-ла\))?|написа|έγραψε|"
-    r"rašė|rakstīja|đã viết|menulis|写道|寫道|のメール|さんは書きました|님이 작성|작성|เขียน(?:ว่า)?|כתב(?:/ה|ה)?|كتب"
+    r"(?:het )?volgende geschreven|rašė|rakstīja|đã viết|menulis|写道|寫道|のメール|さんは書きました|님이 작성|작성|เขียน(?:ว่า)?|כתב(?:/ה|ה)?|كتب"
 )
 _VERB_AT_END = re.compile(rf"(?:{_VERBS})\s*[:：]?\s*$", re.IGNORECASE)
 VERB_CHARACTERS_MAX = 40  # the longest verb with its colon
@@ -26,10 +26,12 @@ _WROTE_LAST = frozenset(ending[-1] for ending in WROTE_ENDINGS)
 ADDRESS_ENDINGS = (">:", ">：", ">)")
 COLON, WIDE_COLON = ":", "："
 # Gmail in Russian, Polish, Czech: a date and an address, then a colon, and no verb at all.
-DATED_ADDRESS = re.compile(r"\d{1,2}[:.]\d\d.{0,200}<\s?[^<>\s]{1,250}@[^<>\s]{1,250}>\s*[:：]$")
+DATED_ADDRESS = re.compile(r"\d{1,2}[:.]\d\d.{0,200}<\s?[^<>\s]{1,250}@[^<>\s]{1,250}>\s*(?:sent)?\s*[:：]$")
+# Gmail of old: a day, a name and an address; only above quoted lines.
+DATED_SENDER = re.compile(r"\d{4}[/-]\d{1,2}[/-]\d{1,2} .{1,150}<[^<>\s]{1,250}@[^<>\s]{1,250}>$")
 ATTRIBUTION_BEGIN = re.compile(
-    r"^(?:(?:On|Am|Le|Il(?: giorno)?|El|Em|Op|Den|Dne|Dnia|W dniu|La data|Pe|В|Στις|Na|A|U|V|Vào)\b.{0,60}\d|"
-    r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}年|\w{2,6}\.?,? \d{1,2}\.? \w{3,9}\.?,? \d{4})",
+    r"^(?:(?:On|Am|Le|Il(?: giorno)?|El|Em|Op|Den|Dne|Dnia|W dniu|La data|Pe|В|Στις|Na|A|U|V|Vào|At)(?=[\s,]).{0,60}\d|"
+    r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4}年|\w{2,12}\.?,? \d{1,2}\.? \w{3,12}\.?,? \d{4})",
     re.IGNORECASE,
 )
 ADDRESSED = re.compile(r"<?[^<>\s]{1,250}@[^<>\s]{1,250}>?")
@@ -58,7 +60,7 @@ _SEPARATOR = re.compile(
     re.IGNORECASE,
 )
 # How the separators above begin behind their dashes: few lines of ordinary mail do, and the others need no closer look.
-_SEPARATOR_LEAD = "-_=>#\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SEPARATOR_LEAD = "-_=>#*\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 _SEPARATOR_HEAD = 4  # characters; no group or choice of letters may begin among them
 _SEPARATOR_HEADS = frozenset(
     words[:_SEPARATOR_HEAD].lower()
@@ -81,11 +83,12 @@ HEADER_NEXT = re.compile(
     re.IGNORECASE,
 )
 HEADER_NAME_CHARACTERS_MAX = 30  # of the marks before it, the longest name above and the colon
+_WRAPPED_ENDS = (">:", ">：")  # the last of an attribution whose address reached to the end of the line above
 SIGNATURES = frozenset({"--", "-- ", "--\t"})
 _QUOTED_INDENTED = re.compile(r"[ \t]{1,3}[>|]")
 # What phones and mail programs put below every mail.
 DEVICE = re.compile(
-    r"^[*_ ]{0,3}(?:Sent (?:from|via|with|using) .{2,60}|Get Outlook for .{2,40}|(?:Von|Gesendet von|Gesendet mit|Gesendet aus|Diese Nachricht wurde von) "
+    r"^[*_ ]{0,3}(?:Sent (?:from|via|with|using) .{2,60}|Get \[?Outlook for .{2,60}|(?:Von|Gesendet von|Gesendet mit|Gesendet aus|Diese Nachricht wurde von) "
     r".{2,60}|Hol(?:en Sie sich|e dir) Outlook für .{2,40}|Outlook für \w+ beziehen.{0,80}|Envoyé (?:de(?:puis)?|à partir de|avec|via) .{2,60}|"
     r"(?:Obtenir|Télécharger) Outlook pour .{2,40}|Enviado (?:desde|do|de|a partir d[eo]|com) .{2,60}|Obtener Outlook para .{2,40}|"
     r"Obter o Outlook para .{2,40}|Inviato (?:da|dal|con|tramite) .{2,60}|Ottieni Outlook per .{2,40}|(?:Verstuurd|Verzonden) (?:vanaf|vanuit|met|via|van) "
@@ -106,6 +109,15 @@ ANSWERS_INSIDE = re.compile(
     r"(?:antwoorden|zie)\b.{0,40}\b(?:hieronder|in rood))",
     re.IGNORECASE,
 )
+
+
+def is_wrapped_attribution(above: str, line: str) -> bool:
+    """Whether two lines are `Max <max@example.org> schrieb am Fr., 28.` and `Apr. 2017 um 11:53 Uhr:`."""
+    return (
+        line.endswith((COLON, WIDE_COLON))
+        and any(verb in above for verb in _VERBS_BEFORE)
+        and bool(ADDRESSED.search(above))
+    )
 
 
 def announces_quote(line: str) -> bool:
@@ -147,9 +159,9 @@ def may_be_header(line: str) -> bool:
 
 def is_quoted(line: str) -> bool:
     """Whether a line is marked as a quote, at most three blanks from the left."""
-    return line.startswith((">", "|")) or (
-        line.startswith((" ", "\t")) and bool(_QUOTED_INDENTED.match(line))
-    )
+    if line.startswith((">", "|")):
+        return not line.startswith(_WRAPPED_ENDS)
+    return line.startswith((" ", "\t")) and bool(_QUOTED_INDENTED.match(line))
 
 
 def is_device_line(line: str) -> bool:

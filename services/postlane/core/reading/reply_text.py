@@ -9,6 +9,7 @@ from postlane.core.reading.reply_signs import (
     ANSWERS_INSIDE,
     ATTRIBUTION_BEGIN,
     DATED_ADDRESS,
+    DATED_SENDER,
     HEADER_FROM,
     HEADER_NEXT,
     RULE,
@@ -18,6 +19,7 @@ from postlane.core.reading.reply_signs import (
     is_device_line,
     is_quoted,
     is_separator,
+    is_wrapped_attribution,
     lines_of_programs,
     may_be_header,
 )
@@ -84,7 +86,9 @@ def _attribution_begin(lines: list[str], index: int) -> int | None:
     if line.endswith(ADDRESS_ENDINGS) and index and "<" not in line:
         line = f"{lines[index - 1].rstrip()} {line}"  # the address has wrapped
     if not announces_quote(line):
-        return index if DATED_ADDRESS.search(line) else None
+        if DATED_ADDRESS.search(line):
+            return index
+        return index - 1 if index and is_wrapped_attribution(lines[index - 1], line) else None
     for begin in range(index, max(index - ATTRIBUTION_LINES_MAX, -1), -1):
         if not lines[begin].strip():
             break
@@ -118,6 +122,8 @@ def _without_quotes_above(lines: list[str], last: int, end: int) -> list[str]:
     if begin == last:
         return lines[:end]
     attribution = _attribution_begin(lines, begin - 1) if begin else None
+    if begin and attribution is None and DATED_SENDER.match(lines[begin - 1].strip()):
+        attribution = begin - 1
     return lines[: begin if attribution is None else attribution]
 
 
