@@ -12,6 +12,7 @@ from postlane.core.reading.mail_signs import (
     ANSWER_PREFIX,
     ANSWERABLE,
     AUTO_REPLY_SUBJECT,
+    AUTO_REPLY_TEXT,
     AUTO_REPLY_WORDS,
     CALENDAR_METHOD,
     FEEDBACK_TYPE,
@@ -38,6 +39,9 @@ from postlane.core.writing.mime_build import LOOP_HEADER
 
 REASON_CHARACTERS_MAX = 120
 SIGNS_MAX = 20
+OPENING_CHARACTERS_MAX = 300
+# What Exchange alone writes: help desks set the other signs on their agents' answers as well.
+OF_EXCHANGE = ("X-MS-Exchange-Parent-Message-Id", "X-MS-Exchange-Generated-Message-Source", "Thread-Index")
 SNS_CHARACTERS_MAX = 2000  # the type stands at the beginning
 
 _DELIVERY_STATUS = frozenset({"message/delivery-status", "message/global-delivery-status"})
@@ -223,8 +227,17 @@ def _find_automatic_reply(mail: ParsedMail, found: dict[Sign, str]) -> None:
         found[Sign.AUTO_REPLY] = f"Subject: {template[0]}"
     elif (machine or answers) and (words := AUTO_REPLY_WORDS.search(mail.subject)):
         found[Sign.AUTO_REPLY] = f"Subject: {words[0]}, {machine or 'in reply'}"[:REASON_CHARACTERS_MAX]
-    elif {Sign.AUTO_GENERATED, Sign.ANSWER_UNWANTED} <= found.keys() and answers and Sign.LIST not in found:
+    elif (
+        {Sign.AUTO_GENERATED, Sign.ANSWER_UNWANTED} <= found.keys()
+        and answers
+        and Sign.LIST not in found
+        and any(mail.header_values(name) for name in OF_EXCHANGE)
+    ):
         found[Sign.AUTO_REPLY] = f"{machine}, in reply"[:REASON_CHARACTERS_MAX]
+    elif Sign.LIST not in found and (
+        said := AUTO_REPLY_TEXT.match((mail.text or "")[:OPENING_CHARACTERS_MAX])
+    ):
+        found[Sign.AUTO_REPLY] = f"text: {said[0].strip()}"[:REASON_CHARACTERS_MAX]
 
 
 def _spam_signs(mail: ParsedMail) -> Iterator[tuple[Sign, str]]:

@@ -124,26 +124,41 @@ SPAM_RULES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("X-MS-Exchange-Organization-SCL", _rule(r"^\W*[5-9]\b")),
 )
 # The texts that mail programs put before the subject that they answer, or alone.
-_ABSENT = (
-    r"auto(?:matic)?[ -]?(?:reply|response|answer|antwort)|auto|autoreply|autoresponse|out of (?:the )?office(?: (?:auto)?[ -]?reply| autoreply| notification| message)?|"
-    r"away from (?:my |the )?(?:mail|office|desk)|vacation (?:reply|message|notice|response|autoreply)|on (?:vacation|holiday|leave)|"
-    r"abwesenheits?(?:notiz|assistent|meldung|nachricht)?(?: vom?)?|automatische (?:antwort|rückmeldung|e-?mail-?antwort)|bin (?:nicht|außer) (?:im|haus).{0,20}|"
-    r"réponse automatique(?: d'absence)?|absence(?: du bureau)?|message d'absence|absent(?:e)? du bureau|respuesta automática|fuera de (?:la )?oficina|ausencia|risposta automatica|fuori (?:sede|ufficio)|"
-    r"assente|resposta automática|ausência(?: temporária)?|fora do escritório|automatisch antwoord|automatische reactie|afwezig(?:heid)?(?:sbericht)?|niet aanwezig|"
-    r"autosvar|automatiskt svar|automatisk svar|frånvaro(?:meddelande)?|fravær|ikke til stede|automaattinen vastaus|poissa(?:olo(?:ilmoitus)?)?|"
-    r"automatyczna odpowiedź|autoodpowiedź|nieobecność|poza biurem|automatická odpověď|nepřítomnost|mimo kancelář|automatikus válasz|házon kívül|răspuns automat|otomatik yanıt|ofis dışında|"
-    r"automatiska atbilde|automātiska atbilde|ārpus biroja|automatinis atsakymas|automaatvastus|automatski odgovor|samodejni odgovor|automatická odpoveď|автоматичен отговор|"
-    r"αυτόματη απάντηση|автоответ(?:чик)?|автоматический ответ|нет на рабочем месте|автоматична відповідь|תגובה אוטומטית|رد تلقائي|ตอบกลับอัตโนมัติ|"
-    r"自动回复|自動回覆|外出|自動返信|自動応答|不在(?:通知|返信|案内)?|부재중|자동 ?(?:회신|응답)"
+_TEMPLATES = (
+    r"auto(?:matic|mated)?[ -]?(?:reply|response|answer|antwort)|autorespons|out of (?:the )?office(?: (?:auto)?[ -]?reply| autoreply| notification| message)?|"
+    r"away from (?:my |the )?(?:mail|office|desk)|vacation (?:reply|message|notice|response|autoreply)|on (?:vacation|holiday)|oo[of]|"
+    r"abwesenheits?(?:notiz|assistent|meldung|nachricht)(?: vom?)?|automatische (?:antwort|rückmeldung|e-?mail-?antwort)|bin (?:nicht|außer) (?:im|haus).{0,20}|"
+    r"réponse automatique(?: d['’]absence(?: du bureau)?)?|message d['’]absence|absent(?:e)? du bureau|respuesta automática(?: por ausencia(?: de la oficina)?)?|"
+    r"fuera de (?:la )?oficina|risposta automatica|fuori (?:sede|ufficio)|resposta automática(?: para ausência do escritório)?|fora do escritório|"
+    r"automatisch antwoord|automatische reactie|afwezigheidsbericht|niet aanwezig|autosvar|automatiskt svar|automatisk svar|frånvaromeddelande|ikke til stede|"
+    r"automaattinen vastaus|poissaoloilmoitus|automatyczna odpowiedź|odpowiedź automatyczna|autoodpowiedź(?: \(poza biurem\))?|poza biurem|"
+    r"automatická odpověď|mimo kancelář|(?:házon kívüli )?automatikus válasz|házon kívül|(?:răspuns|svar) automat|otomatik yanıt|ofis dışında|"
+    r"(?:[aā]rpus biroja\b.{0,20} )?autom[aā]t[iī]sk[aā] atbilde|[aā]rpus biroja|automatinis atsakymas|automaatvastus|automatski odgovor|"
+    r"samodejni odgovor(?: o odsotnosti(?: iz pisarne)?)?|automatická odpoveď|(?:извън офиса(?: съм)? )?автоматичен отговор|извън офиса(?: съм)?|"
+    r"αυτόματη απάντηση|автоответ(?: при отсутствии на работе)?|автоматический ответ|нет на рабочем месте|автоматична відповідь|"
+    r"(?:תגובה|תשובה) אוטומטית|מענה אוטומטי|(?:ال)?رد (?:ال)?تلقائي|ตอบกลับอัตโนมัติ|(?:trả lời tự động|tự động trả lời)|balasan otomatis|(?:jawapan|balasan) automatik|"
+    r"resposta automàtica|erantzun automatikoa|sjálfvirkt svar|(?:外出时的)?自动(?:答复|回复)|(?:郵件答錄機)?自動(?:回覆|答覆)|自動返信|(?:不在時の)?自動応答|不在(?:返信|案内)|부재중|자동 ?(?:회신|응답)"
 )
-# A text as a template writes it: with a colon or dash behind it, in brackets, or as the whole subject.
+# Words that people write above mail about absences, too: no template without a sign of a machine beside them.
+_NOUNS = (
+    r"auto|on leave|abwesenheits?|absence(?: du bureau)?|absent(?:\(?e\)?)?|ausencia|assente|assenza|ausência(?: temporária)?|afwezig(?:heid)?|met vakantie|frånvaro|fravær|poissa(?:olo)?|"
+    r"nieobecność|w delegacji|nepřítomnost|автоответчик|外出|不在(?:通知)?|vacation|holidays?|urlaub|congés?|en vacances|vacaciones|férias|ferie|semester"
+)
+# A text as a template writes it: with a colon or dash behind it, in brackets, as the whole subject, or before the subject that it answers.
 AUTO_REPLY_SUBJECT = _rule(
-    rf"^\W*(?:{_ABSENT})\s*(?:[:：\]】〉》)–—-]|$)|"
+    rf"^\W*(?:\[[^\]]{{1,40}}\]\W*)?(?:(?:{_TEMPLATES})\s*(?:[:：\]】〉》)–—-]|$)|(?:(?:currently )?{_TEMPLATES}|{_NOUNS})\s*[:：]?\s*(?:re|aw)\s*:)|"
     r"(?!.*\b(?:re|aw)\s*:).{1,100} is out of (?:the )?office\.?\s*(?:\([^)]*\))?\s*$"  # Notes
+)
+# The first words of autoresponders and help desks; people put something else before them.
+AUTO_REPLY_TEXT = _rule(
+    r"^\W*(?:(?:hello|hi|dear|guten tag|hallo|bonjour|hola|ciao)\b[^\n.]{0,60}\s+)?(?:this is an? (?:automatic|automated|auto)[ -]?(?:ally )?(?:generated )?(?:e-?mail )?(?:reply|response|answer|acknowledge?ment)\b|"
+    r"dies ist eine automatisch(?:e| generierte| erstellte) (?:antwort|e-?mail-?antwort|rückmeldung|abwesenheitsnotiz)|ceci est une réponse automatique|esta es una respuesta automática|"
+    r"(?:questa|questo) è una risposta automatica|dit is een automatisch(?:e| gegenereerd)? (?:antwoord|reactie)|esta é uma resposta automática|"
+    r"to jest (?:automatyczna odpowiedź|wiadomość automatyczna)|это автоматический ответ|(?:detta är ett|dette er et) automatisk(?:t)? svar)"
 )
 # Words that people use as well; they count only beside another sign.
 AUTO_REPLY_WORDS = _rule(
-    rf"^\W*(?:{_ABSENT})\b|\bout of (?:the )?office\b|\bauto[ -]?(?:reply|response|responder)\b|\b(?:on|annual) (?:vacation|holidays?|leave)\b|"
+    rf"^\W*(?:{_TEMPLATES})\b|^\W*(?:{_NOUNS})\s*(?:[:：–-]|$)|\bout of (?:the )?office\b|\bauto[ -]?(?:reply|response|responder)\b|\b(?:on|annual) (?:vacation|holidays?|leave)\b|"
     r"\babwesen|\burlaub\b|\bnicht im (?:büro|haus)|\bréponse automatique|\bfuori ufficio|\bfuera de (?:la )?oficina|\baway until\b|自動返信|自动回复"
 )
 # Programs' prefixes of forwarded mail, at the start of the subject; "I:" is Italian, "ENC:" Portuguese, "RV:" Spanish, "TR:" French, "WG:" German.

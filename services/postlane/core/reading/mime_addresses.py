@@ -70,6 +70,7 @@ class _Token:
     def __init__(self) -> None:
         self.words = bytearray()
         self.angle: bytearray | None = None
+        self.name_length = 0  # of the words that stood before the brackets
         self.comment = bytearray()
 
 
@@ -105,11 +106,15 @@ class _ListReader:
             case b"<" if not self._in_angle:
                 self._in_angle = True
                 if token.angle:  # the comma before it is missing
-                    token = _Token()
-                    self.tokens.append(token)
+                    following = _Token()
+                    following.words = token.words[token.name_length :]
+                    del token.words[token.name_length :]
+                    self.tokens.append(following)
+                    token = following
                 token.angle = bytearray()
             case b">" if self._in_angle:
                 self._in_angle = False
+                token.name_length = len(token.words)
             case b"," | b";" if not self._in_angle:
                 self.tokens.append(_Token())
             case b":" if not self._in_angle and b"@" not in token.words:

@@ -63,6 +63,7 @@ def decode_quoted_printable(content: bytes) -> bytes:
 _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _NO_DIGIT = bytes(byte for byte in range(256) if byte not in _BASE64)
 _EXPECTED = bytes(_BASE64) + b"= \t\r\n"
+SMALL_LETTERS_MIN = 30  # fewer may be base64 by accident
 _SMALL = b"abcdefghijklmnopqrstuvwxyz "  # of base64 less than half are
 _LINE_SAMPLE = 2000
 RUNS_MAX = 10_000  # of base64 that ends and begins again
@@ -113,6 +114,6 @@ def _is_plain(line: bytes) -> bool:
     """As many blanks as between words, and punctuation, or hardly anything but small letters."""
     if not line.strip().count(b" ") * 20 > len(line) > 10:
         return False
-    return len(line.translate(None, _EXPECTED)) * 100 > len(line) or len(
-        line.translate(None, _SMALL)
-    ) * 4 < len(line)
+    if len(line) > SMALL_LETTERS_MIN and len(line.translate(None, _SMALL)) * 4 < len(line):
+        return True
+    return len(line.translate(None, _EXPECTED)) * 100 > len(line)

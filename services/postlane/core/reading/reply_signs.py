@@ -61,6 +61,7 @@ _SEPARATOR = re.compile(
 )
 # How the separators above begin behind their dashes: few lines of ordinary mail do, and the others need no closer look.
 _SEPARATOR_LEAD = "-_=>#*\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_WROTE_IN_DASHES = re.compile(r"-{3,10} ?\S.{0,200} wrote ?-{3,10}")  # Zoho, Android
 _SEPARATOR_HEAD = 4  # characters; no group or choice of letters may begin among them
 _SEPARATOR_HEADS = frozenset(
     words[:_SEPARATOR_HEAD].lower()
@@ -140,6 +141,7 @@ def lines_of_programs(lines: list[str]) -> list[int]:
             or line[-1] in _WROTE_LAST
             or COLON in (begin := line[:HEADER_NAME_CHARACTERS_MAX])
             or line[-1].isspace()
+            or (line[-1] == "-" == line[0])
             or not (line.isascii() or (WIDE_COLON not in begin and _ODD_CASES.isdisjoint(head)))
         )
     ]
@@ -147,6 +149,8 @@ def lines_of_programs(lines: list[str]) -> list[int]:
 
 def is_separator(line: str) -> bool:
     """Whether a line is what programs put between a mail and the one that it answers or forwards."""
+    if line.startswith("---") and line.endswith("---") and _WROTE_IN_DASHES.fullmatch(line):
+        return True
     head = line.lstrip(_SEPARATOR_LEAD)[:_SEPARATOR_HEAD].lower()
     return (head in _SEPARATOR_HEADS or not _ODD_CASES.isdisjoint(head)) and bool(_SEPARATOR.match(line))
 

@@ -83,11 +83,12 @@ def _attribution_begin(lines: list[str], index: int) -> int | None:
     line = lines[index].rstrip()
     if not line.endswith(WROTE_ENDINGS) or len(line) > LINE_CHARACTERS_MAX:
         return None
-    if line.endswith(ADDRESS_ENDINGS) and index and "<" not in line:
+    is_wrapped = line.endswith(ADDRESS_ENDINGS) and index > 0 and "<" not in line
+    if is_wrapped:
         line = f"{lines[index - 1].rstrip()} {line}"  # the address has wrapped
     if not announces_quote(line):
         if DATED_ADDRESS.search(line):
-            return index
+            return index - is_wrapped
         return index - 1 if index and is_wrapped_attribution(lines[index - 1], line) else None
     for begin in range(index, max(index - ATTRIBUTION_LINES_MAX, -1), -1):
         if not lines[begin].strip():

@@ -92,7 +92,8 @@ def test_headers_that_show_nothing(header: str, value: str) -> None:
     "subject",
     [
         "Automatic reply: x",
-        "Auto: x",
+        "Automatic reply Re: x",
+        "OOO: x",
         "Out of Office: x",
         "Abwesenheitsnotiz: x",
         "Automatische Antwort: x",
@@ -100,10 +101,63 @@ def test_headers_that_show_nothing(header: str, value: str) -> None:
         "Respuesta automática",
         "Автоответ: x",
         "自動返信: x",
+        "Извън офиса съм Автоматичен отговор: x",
+        "外出时的自动答复: x",
+        "郵件答錄機自動回覆: x",
+        "不在時の自動応答: x",
+        "Házon kívüli automatikus válasz: x",
+        "Réponse automatique d\u2019absence du bureau : x",
+        "Resposta automática para ausência do escritório: x",
+        "Autoodpowiedź (poza biurem): x",
+        "Автоответ при отсутствии на работе: x",
+        "Samodejni odgovor o odsotnosti iz pisarne: x",
+        "Respuesta automática por ausencia de la oficina: x",
+        "Ārpus biroja automātiska atbilde: x",
+        "תשובה אוטומטית: x",
+        "الرد التلقائي: x",
+        "Urlaub: Re: x",
     ],
 )
 def test_subjects_of_automatic_replies(subject: str) -> None:
     assert labels(classified({}, subject=subject)) == {Label.AUTO_REPLY}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Auto: Kupplung defekt",
+        "Absence: Martin, 12 May",
+        "Urlaub: Antrag Mai",
+        "Holiday",
+        "外出",
+        "Re: Automatic reply: x",
+    ],
+)
+def test_what_people_write_about_absences_is_no_automatic_reply(subject: str) -> None:
+    assert Label.AUTO_REPLY not in labels(classified({}, subject=subject))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_automatic"),
+    [
+        ("This is an automated response to a message you have sent to kim@example.org.", True),
+        ("Hello Ann,\n\nthis is an automatic reply: we have received your mail.", True),
+        ("Dies ist eine automatische Antwort.", True),
+        ("I got this text: this is an automatic reply. What does it mean?", False),
+        ("This is an automated message of the backup server.", False),
+    ],
+)
+def test_the_first_words_of_automatic_replies(text: str, is_automatic: bool) -> None:
+    found = classified({}, subject="Re: x", text=text)
+    assert (Label.AUTO_REPLY in labels(found)) == is_automatic
+
+
+def test_an_agent_of_another_help_desk_is_no_autoresponder() -> None:
+    """Zendesk and others mark what their agents write as machines mark absences; Exchange names itself."""
+    marks = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
+    answered = {"subject": "Your order", "in_reply_to": ("<a@desk.example>",)}
+    assert Label.AUTO_REPLY not in labels(classified(marks, **answered))
+    assert Label.AUTO_REPLY in labels(classified({**marks, "Thread-Index": "AQHZ"}, **answered))
 
 
 @pytest.mark.parametrize(
