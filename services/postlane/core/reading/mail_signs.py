@@ -147,7 +147,7 @@ _NOUNS = (
 # A text as a template writes it: with a colon or dash behind it, in brackets, as the whole subject, or before the subject that it answers.
 AUTO_REPLY_SUBJECT = _rule(
     rf"^\W*(?:\[[^\]]{{1,40}}\]\W*)?(?:(?:{_TEMPLATES})\s*(?:[:：\]】〉》)–—-]|$)|(?:(?:currently )?{_TEMPLATES}|{_NOUNS})\s*[:：]?\s*(?:re|aw)\s*:)|"
-    r"(?!.*\b(?:re|aw)\s*:).{1,100} is out of (?:the )?office\.?\s*(?:\([^)]*\))?\s*$"  # Notes
+    r"^\W*auto(?:matic|mated)?[ -]?(?:reply|response) from\b|(?!.*\b(?:re|aw)\s*:).{1,100} is out of (?:the )?office\.?\s*(?:\([^)]*\))?\s*$"  # Notes
 )
 # The first words of autoresponders and help desks; people put something else before them.
 AUTO_REPLY_TEXT = _rule(

@@ -175,8 +175,8 @@ def _bare_mailbox(words: bytes, comment: bytes) -> Address:
 def _addr_spec(value: bytes) -> str:
     if quoted := _QUOTED_WHOLE.fullmatch(value):
         value = quoted[1]
-    if b"<" in value and b"@" in value.partition(b"<")[0]:
-        value = value.partition(b"<")[0]  # ann@example.org<mailto:ann@example.org>
+    if b"<" in value and _BARE.fullmatch(before := value.partition(b"<")[0].strip()):
+        value = before  # ann@example.org<mailto:ann@example.org>
     text = _BLANKS.sub("", decode_header(value)) if b'"' not in value else decode_header(value)
     text = _ROUTE.sub("", text.strip("<> "))
     return text.removeprefix("mailto:")[:ADDRESS_TEXT_MAX]
@@ -188,4 +188,4 @@ def _phrase(words: bytes) -> str:
         text = _QUOTED_PAIR.sub(rb"\1", text[1:-1])
     else:
         text = text.replace(b'"', b"")
-    return _BLANKS.sub(" ", decode_header(text)).strip(" '>")[:ADDRESS_TEXT_MAX]
+    return _BLANKS.sub(" ", decode_header(text)).strip(" '").removesuffix(" >")[:ADDRESS_TEXT_MAX]

@@ -88,7 +88,7 @@ def split_headers(content: bytes, start: int, end: int) -> HeaderBlock:
             return collected.block(body_at=line_end)
         if line.startswith((b"From ", b">From ")) and not collected.fields:
             at = line_end  # an mbox separator
-        elif line.startswith(b"--") and _CONTENT_FIELD.match(content, line_end, end):
+        elif line.startswith(b"--") and line.strip(b"-") and _CONTENT_FIELD.match(content, line_end, end):
             collected.defects["no blank line between headers and body"] = None
             return collected.block(body_at=at)
         elif _NAME.match(content, line_end, end) or content[line_end : line_end + 1] in (b" ", b"\t"):

@@ -299,5 +299,5 @@ def _subject_name(message: bytes) -> str | None:
     """A file name for an attached message: its subject."""
     end = _BLANK_LINE.search(message, 0, SUBJECT_WITHIN_BYTES)
     found = _SUBJECT.search(message, 0, end.start() if end else SUBJECT_WITHIN_BYTES)
-    subject = decode_header(found[1].replace(b"\r", b"").replace(b"\n", b"")) if found else ""
+    subject = decode_header(b" ".join(found[1].split())) if found else ""
     return f"{subject.replace('/', '_')}.eml" if subject else None

@@ -84,7 +84,7 @@ HEADER_NEXT = re.compile(
     re.IGNORECASE,
 )
 HEADER_NAME_CHARACTERS_MAX = 30  # of the marks before it, the longest name above and the colon
-_WRAPPED_ENDS = (">:", ">：")  # the last of an attribution whose address reached to the end of the line above
+WRAPPED_ENDS = (">:", ">：")  # the last of an attribution whose address reached to the end of the line above
 SIGNATURES = frozenset({"--", "-- ", "--\t"})
 _QUOTED_INDENTED = re.compile(r"[ \t]{1,3}[>|]")
 # What phones and mail programs put below every mail.
@@ -163,9 +163,9 @@ def may_be_header(line: str) -> bool:
 
 def is_quoted(line: str) -> bool:
     """Whether a line is marked as a quote, at most three blanks from the left."""
-    if line.startswith((">", "|")):
-        return not line.startswith(_WRAPPED_ENDS)
-    return line.startswith((" ", "\t")) and bool(_QUOTED_INDENTED.match(line))
+    return line.startswith((">", "|")) or (
+        line.startswith((" ", "\t")) and bool(_QUOTED_INDENTED.match(line))
+    )
 
 
 def is_device_line(line: str) -> bool:

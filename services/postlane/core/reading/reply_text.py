@@ -14,6 +14,7 @@ from postlane.core.reading.reply_signs import (
     HEADER_NEXT,
     RULE,
     SIGNATURES,
+    WRAPPED_ENDS,
     WROTE_ENDINGS,
     announces_quote,
     is_device_line,
@@ -119,6 +120,8 @@ def _without_quotes_above(lines: list[str], last: int, end: int) -> list[str]:
     """Without the quoted lines that end at `last`, what announces them, and what follows; else all up to `end`."""
     begin = last
     while begin and (not lines[begin - 1].strip() or is_quoted(lines[begin - 1])):
+        if _ends_attribution(lines, begin - 1):
+            break
         begin -= 1
     if begin == last:
         return lines[:end]
@@ -126,6 +129,16 @@ def _without_quotes_above(lines: list[str], last: int, end: int) -> list[str]:
     if begin and attribution is None and DATED_SENDER.match(lines[begin - 1].strip()):
         attribution = begin - 1
     return lines[: begin if attribution is None else attribution]
+
+
+def _ends_attribution(lines: list[str], index: int) -> bool:
+    """Whether a line is what was left of an attribution's address: `>:` alone, and no quoted colon."""
+    return (
+        lines[index].rstrip() in WRAPPED_ENDS
+        and index > 0
+        and "<" in lines[index - 1]
+        and not is_quoted(lines[index - 1])
+    )
 
 
 def _end_of_words(lines: list[str], end: int) -> int:
