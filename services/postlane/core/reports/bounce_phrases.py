@@ -176,7 +176,7 @@ SENTENCES: tuple[Weighed, ...] = (
     _rule(4, r'"notificationType"\s*:\s*"Bounce"'),  # Amazon SNS by mail
 )
 SMTP_WORDS = re.compile(
-    r"(?<![\d.])5\d\d[ #:-]{1,3}\D|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?![\d.])|RCPT TO:|smtp (?:error|server)|remote (?:host|server) (?:said|returned)",
+    r"(?<![\d.])5[0-7]\d[ #:-]{1,3}[^\d\s€£$]|(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?![\d.])|RCPT TO:|smtp (?:error|server)|remote (?:host|server) (?:said|returned)",
     re.IGNORECASE,
 )
 

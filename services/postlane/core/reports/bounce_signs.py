@@ -54,6 +54,7 @@ class _Sign:
     weight: int
     said: str
     is_sentence: bool = False
+    names_server: bool = False
 
 
 def find_notice(mail: ParsedMail, *, answers_by_machine: bool) -> Notice | None:
@@ -69,6 +70,9 @@ def find_notice(mail: ParsedMail, *, answers_by_machine: bool) -> Notice | None:
     sentences = [*_sentence_signs(mail)]
     if not subject and not sentences and AUTO_REPLY_SUBJECT.match(mail.subject):
         return None  # somebody's absence, sent by the server
+    said = any(sign.weight > 1 for sign in sentences)  # a number may look like a reply code
+    if not subject and not said and not any(sign.names_server for sign in envelope):
+        return None  # a null reverse path is all that it has of a bounce, as much spam does
     signs = [*envelope, *subject, *sentences]
     if sum(sign.weight for sign in signs) < ENOUGH:
         return None
@@ -114,19 +118,19 @@ def _original_line(text: str) -> tuple[int, int] | None:
 
 def _envelope_signs(mail: ParsedMail, *, answers_by_machine: bool) -> Iterator[_Sign]:
     if failed := mail.header_values("X-Failed-Recipients"):
-        yield _Sign(ENOUGH, f"X-Failed-Recipients: {failed[0]}")
+        yield _Sign(ENOUGH, f"X-Failed-Recipients: {failed[0]}", names_server=True)
     if mail.header_values("X-MS-Exchange-Message-Is-Ndr"):  # it has no value
-        yield _Sign(ENOUGH, "X-MS-Exchange-Message-Is-Ndr")
+        yield _Sign(ENOUGH, "X-MS-Exchange-Message-Is-Ndr", names_server=True)
     sender = next(iter(mail.from_addresses), None)
     address = "" if sender is None else sender.address
     name = "" if sender is None else sender.name
     local = address.rpartition("@")[0] or address or name
     if weight := _first(SENDERS, local):
-        yield _Sign(weight, f"From: {address or name}")
+        yield _Sign(weight, f"From: {address or name}", names_server=weight > 1)
     elif weight := _first(SENDER_NAMES, name):
-        yield _Sign(weight, f"From: {name}")
-    elif not address:
-        yield _Sign(2, "From names no address")
+        yield _Sign(weight, f"From: {name}", names_server=True)
+    elif not address and not name:
+        yield _Sign(2, "From names no address", names_server=True)
     if mail.return_path == "" and not answers_by_machine:
         yield _Sign(2, "Return-Path: <>")
 
