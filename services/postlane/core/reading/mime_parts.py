@@ -19,9 +19,9 @@ FIELDS_MAX = 20_000  # headers of all parts together; honest parts have four eac
 DEPTH_MAX = 30  # each level scans its bytes again, and honest nesting ends near 10
 BOUNDARY_MAX = 250  # RFC 2046 allows 70; some senders write more
 SEARCHED_BYTES_MAX = (
-    512 * 1024 * 1024
+    256 * 1024 * 1024
 )  # of a mail, level by level: a large mail is nested less deeply than a small one
-CANDIDATES_MAX = 300_000  # of a mail's delimiters: lines of dashes are looked at and passed over
+CANDIDATES_MAX = 100_000  # of a mail's delimiters: lines of dashes are looked at and passed over
 PADDING_MAX = 200  # blanks after a delimiter (RFC 2046 section 5.1.1)
 PREAMBLE_MAX = 64 * 1024  # what stands before the first part; programs write a line
 
@@ -149,6 +149,8 @@ class _Splitter:
             wrong = "a multipart's boundary never occurs"
         if leaf.transfer_encoding in _ENCODED and (decoded := self._decoded(leaf, depth)):
             return decoded
+        if self._count.candidates >= CANDIDATES_MAX:
+            return self._not_multipart(leaf, wrong)
         # What the parts are is plain to see even where the header does not say it.
         for found in _UNTOLD_DELIMITER.finditer(self._content, body_at, end):
             if spans := self._spans(found[1].rstrip(), body_at, end):

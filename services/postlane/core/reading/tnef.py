@@ -19,7 +19,7 @@ VALUES_MAX = 1_000  # of one property
 DEPTH_MAX = 5  # messages attached to messages
 # Of all containers of one mail: honest mail has one, with some hundred properties and less than a megabyte of RTF.
 MAIL_VALUES_MAX = 100_000
-MAIL_RTF_BYTES_MAX = 2 * 1024 * 1024
+MAIL_RTF_BYTES_MAX = 1024 * 1024
 
 _SIGNATURE = 0x223E9F78
 _BODY, _ATTACH_DATA, _ATTACH_TITLE, _ATTACH_BEGIN = 0x800C, 0x800F, 0x8010, 0x9002
