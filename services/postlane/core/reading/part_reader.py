@@ -6,20 +6,16 @@ from dataclasses import dataclass, field
 from postlane.core.events.mail import Disposition
 from postlane.core.file_names import safe_file_name
 from postlane.core.reading.calendar_text import calendar_text
-from postlane.core.reading.charset_names import charset_codec
 from postlane.core.reading.embedded_files import take_files
-from postlane.core.reading.flowed_text import join_flowed
-from postlane.core.reading.html_text import HTML_CHARACTERS_MAX
 from postlane.core.reading.mime_headers import decode_header
 from postlane.core.reading.mime_parts import SMIME_TYPES, Part
 from postlane.core.reading.mime_text import clean_text, decode_text, unix_lines
 from postlane.core.reading.mime_transfer import decode_transfer
 from postlane.core.reading.parsed_mail import ParsedAttachment
 from postlane.core.reading.signed_content import is_enveloped
+from postlane.core.reading.text_part import BODY_BYTES_MAX, RICH_FORMS, read_words
 from postlane.core.reading.tnef import TNEF_NAME, TNEF_TYPES, TnefBudget, TnefMail, read_tnef
 
-# Of one text part: longer text is a log that belongs into a file; the raw mail has all of it.
-BODY_BYTES_MAX = 1024 * 1024
 REPORT_TYPES = frozenset(
     {
         "message/delivery-status",
@@ -40,15 +36,6 @@ _OF_PROGRAMS = re.compile(rb"\bin MIME format|\bMIME[- ](?:aware|compliant)", re
 BODY_TYPES = frozenset({"text/plain", "text/html", "text/enriched", "text/richtext", "text/markdown"})
 # Other forms of the words for programs that know them, always beside a form that everybody reads.
 _SECOND_FORMS = frozenset({"text/x-amp-html", "text/watch-html"})
-_RICH_FORMS = frozenset({"text/enriched", "text/richtext"})
-_MARKUP = re.compile(r"<<|</?[A-Za-z][^<>]{0,100}>")
-_META_CHARSET = re.compile(
-    rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]{2,40})""", re.IGNORECASE
-)
-_DATA_ADDRESS = re.compile(
-    rb"data:[a-z]{1,20}/[a-z0-9.+-]{1,40};base64,[A-Za-z0-9+/=\s]{1000,}+", re.IGNORECASE
-)
-_META_BYTES = 4096  # HTML5 asks for it within the first 1,024
 _SUBJECT = re.compile(
     rb"^subject[ \t]*:([^\n]{0,1000}(?:\n[ \t][^\n]{0,1000}){0,20})", re.IGNORECASE | re.MULTILINE
 )
@@ -130,7 +117,7 @@ class PartReader:
             self._words_found = False  # a named form is a form all the same
             found = self._pieces(child)
             words = _joined([piece.plain for piece in found])
-            if child.content_type.value in _RICH_FORMS:
+            if child.content_type.value in RICH_FORMS:
                 rich = words or rich
             elif child.content_type.value == "text/plain" and words and plain:
                 plain = _together(plain, words)
@@ -163,30 +150,10 @@ class PartReader:
     def _text(self, part: Part) -> str:
         content, wrong = decode_transfer(part.body, part.transfer_encoding)
         self._note(wrong)
-        kind = part.content_type.value
-        if kind != "text/html":
+        if part.content_type.value != "text/html":
             content = self._without_files(content)
-        if kind == "text/html" and len(content) > HTML_CHARACTERS_MAX:
-            content = _DATA_ADDRESS.sub(b"data:,", content)  # pictures that would push the words out
-        if len(content) > BODY_BYTES_MAX:
-            self._note(f"a body longer than {BODY_BYTES_MAX} bytes is cut")
-            content = content[: max(content.rfind(b"\n", 0, BODY_BYTES_MAX), BODY_BYTES_MAX // 2)]
-        parameters = part.content_type.parameters
-        charset = parameters.get("charset")
-        hint = None
-        if (
-            kind == "text/html"
-            and not (charset and charset_codec(charset))
-            and (found := _META_CHARSET.search(content, 0, _META_BYTES))
-        ):
-            hint = found[1].decode("ascii")
-        text, wrong = decode_text(content, charset, hint)
-        self._note(wrong)
-        text = unix_lines(text)
-        if kind in ("text/enriched", "text/richtext"):
-            return _MARKUP.sub(lambda found: "<" if found[0] == "<<" else "", text)
-        if kind == "text/plain" and parameters.get("format", "").lower() == "flowed":
-            return join_flowed(text, del_sp=parameters.get("delsp", "").lower() == "yes")
+        text, defects = read_words(part, content)
+        self.defects += defects
         return text
 
     def _without_files(self, content: bytes) -> bytes:
