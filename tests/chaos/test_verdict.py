@@ -103,6 +103,15 @@ def test_a_living_mail_must_not_be_buried() -> None:
     assert "nothing was wrong" in verdict(found=found).lost[0]
 
 
+def test_only_what_was_written_again_may_end_as_a_duplicate() -> None:
+    found = findings()
+    found.requested[0, 5] = Requested("t-3", (ALICE,), False, 0.0)
+    found.ends[0, 5] = [MailState.DUPLICATE]
+    assert verdict(found=found).lost == []
+    found.ends[0, 3], found.ends[0, 5] = [MailState.DUPLICATE], [MailState.SENT]
+    assert verdict(found=found).lost == ["t-3 at (0, 3) ended as DUPLICATE"]
+
+
 @pytest.mark.parametrize("ends", [[], [MailState.SENT, MailState.SENT], [MailState.SKIPPED]])
 def test_every_request_has_exactly_one_end(ends: list[MailState]) -> None:
     found = findings()

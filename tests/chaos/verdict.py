@@ -99,8 +99,8 @@ def _wrong_ends(
     first: dict[Delivery, Acceptance],
     dead: set[Delivery],
 ) -> Iterator[str]:
-    repeated = {mail.mail_id for mail in planned if mail.copies > 1}
     produced = {requested.mail_id for requested in findings.requested.values()}
+    again = _written_again(findings)
     for mail in planned:
         if mail.mail_id not in produced:
             yield f"{mail.mail_id} is not in the main topic"
@@ -109,7 +109,7 @@ def _wrong_ends(
         if len(ends) != 1:
             yield f"{name} has {len(ends)} ends: {ends}"
             continue
-        allowed = ENDS | ({MailState.DUPLICATE} if requested.mail_id in repeated else set())
+        allowed = ENDS | ({MailState.DUPLICATE} if place in again else set())
         if ends[0] not in allowed:
             yield f"{name} ended as {ends[0]}"
         if ends[0] is MailState.SENT:
@@ -117,6 +117,20 @@ def _wrong_ends(
                 delivery = str(requested.mail_id), recipient
                 if delivery not in first and delivery not in dead:
                     yield f"{name} is SENT, but the relay never took it for {recipient}"
+
+
+def _written_again(findings: Findings) -> set[tuple[int, int]]:
+    """Where a request stands once more: as planned, or because the producer did not know whether a broker that died had it."""
+    seen: set[str | None] = set()
+    again: set[tuple[int, int]] = set()
+    for place in sorted(findings.requested):
+        requested = findings.requested[place]
+        if requested.replay:
+            continue
+        if requested.mail_id in seen:
+            again.add(place)
+        seen.add(requested.mail_id)
+    return again
 
 
 def _inversions(
