@@ -229,9 +229,8 @@ async def _beat(runtime: Runtime, watchdog: _Watchdog, wall: Clock) -> None:
         back = steps.set_back_seconds(wall(), steady_clock())
         if back > SET_BACK_SECONDS_MAX:
             reason = f"this machine's clock was set back by {back:.0f} s, so waits of the Kafka client last that much longer; a new process goes on"
-            log.error(
-                "clock_set_back", reason=reason
-            )  # at once: the client may not let the service stop in order
+            # At once: the client may not let the service stop in order.
+            log.error("clock_set_back", reason=reason)
             watchdog.arm()
             runtime.stop.set()
             raise ClockSetBack(reason)

@@ -41,8 +41,7 @@ async def poll_until_stopped(parts: Parts) -> None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(runtime.stop.wait(), CHECK_SECONDS)
         await ownership.release_all()
-        parts.alarms.observe(
-            []
-        )  # a restart is what repairs a login, and the next process knows of no alert that it could end
+        # A restart is what repairs a login, and the next process knows of no alert that it could end.
+        parts.alarms.observe([])
     finally:
         await asyncio.to_thread(member.close)

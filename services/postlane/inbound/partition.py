@@ -55,9 +55,8 @@ class PartitionOwner:
         self._tries = 0
         self._failed: dict[str, frozenset[TopicPartition]] = {}
         self._unseen = Unseen(reader.event_log, reader.topics.written_beside_cursors())
-        self._stuck: dict[
-            TopicPartition, int
-        ] = {}  # where somebody else hides what is ours, from which offset on
+        # Where somebody else hides what is ours, from which offset on.
+        self._stuck: dict[TopicPartition, int] = {}
         self._committed, self._seen = 1, 0  # transactions; the first stands for all of the former owners
         self._dropped = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"inbound-writer-{partition}")

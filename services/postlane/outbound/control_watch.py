@@ -46,16 +46,12 @@ class ControlWatch:
         self._positions: dict[int, int] = {}
         self._told: dict[str, Pause] = {}
         self._obeyed: dict[str, Resumption] = {}
-        self._loaded = asyncio.Event()
+        self._loaded = False
 
     @property
     def ready(self) -> bool:
         """Whether the topic was read to its end once."""
-        return self._loaded.is_set()
-
-    async def wait_ready(self) -> None:
-        """Return when it is; `run` must be running."""
-        await self._loaded.wait()
+        return self._loaded
 
     def pause_of(self, relay: str, now: float) -> Pause | None:
         """The pause of this relay, if a person has paused it."""
@@ -90,7 +86,7 @@ class ControlWatch:
                 await asyncio.sleep(FOLLOW_SECONDS)
         self._standing, self._positions = standing, positions
         self._obeyed = dict(standing.resumptions)
-        self._loaded.set()
+        self._loaded = True
         log.info(
             "control_read",
             suppressed=standing.suppressed_count,

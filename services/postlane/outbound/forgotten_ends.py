@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -121,11 +121,11 @@ class CommittedEnds:
             raise EndUndone(
                 f"partition {parts.main.partition}: a forgotten end was not marked: {error}"
             ) from None
-        log.warning("forgotten_end_marked", partition=parts.main.partition, topics=_topics(hidden.last))
-
-
-def _topics(records: Sequence[LogRecord]) -> list[str]:
-    return [record.at.topic for record in records]
+        log.warning(
+            "forgotten_end_marked",
+            partition=parts.main.partition,
+            topics=[one.at.topic for one in hidden.last],
+        )
 
 
 def _again(record: LogRecord) -> NewRecord:

@@ -57,9 +57,8 @@ class Sharing:
             name: SectionsSeen(parts.records.marks.get(name, {}), limits.lease_seconds)
             for name, limits in parts.relays.items()
         }
-        self._asked: dict[
-            str, tuple[int, float]
-        ] = {}  # by relay: our newest request, and when it was composed
+        # By relay: our newest request, and when it was composed.
+        self._asked: dict[str, tuple[int, float]] = {}
         self.shares = {
             name: RelayShare(limits, parts.holder, self._write, parts.clock)
             for name, limits in parts.relays.items()

@@ -81,9 +81,7 @@ async def test_it_is_ready_once_every_partition_is_read() -> None:
     site.give(*(command(Wish.SUPPRESS_RECIPIENT, f"k{n}@x.example", cause="bounced") for n in range(50)))
     assert not site.watch.ready
     async with watching(site):
-        async with asyncio.timeout(100):
-            await site.watch.wait_ready()
-        assert site.watch.ready
+        await until(lambda: site.watch.ready)
         assert {site.listed(f"K{n}@x.example") for n in range(50)} == {"bounced"}
 
 
